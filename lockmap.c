@@ -1,0 +1,2001 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * lockmap: a hash map in which every key has its own lock
+ *
+ * lockmap.h is the manual and lockmap_lock.h has the lock of one key. Here is
+ * the map: how entries are found, made and buried. The long version is
+ * Documentation/design.rst.
+ *
+ * Objects
+ *
+ * A map is a power of two of shards. A shard has an rhashtable, a wait queue
+ * that its keys share, and there are rings of idle entries. One hash of the key
+ * decides all: its top bits the shard, its low bits the bucket. Entries store
+ * it, so that neither a comparison with another key nor a rehash looks at keys.
+ *
+ * The life of an entry
+ *
+ * An entry comes locked into its table, put there by who wanted its key and did
+ * not find it. From then on its state word (lockmap_lock.h) decides: a lookup
+ * reads the word, then compares the key; a compare-exchange of that very word
+ * takes the lock. No reference counts: a holder keeps an entry because it is
+ * LOCKED, waiters because it has WAITERS, a value because it has VALUE.
+ *
+ * An entry with none of these is idle: as good as absent, but still in the
+ * table, so that the next who wants the key need not make it again. Idle
+ * entries are in a ring, and a clock hand goes over it (lm_ring_add()). The
+ * hand alone buries entries: a compare-exchange makes the word DEAD, the entry
+ * leaves the table and goes back to a SLAB_TYPESAFE_BY_RCU cache, all at once.
+ * Nobody waits for a DEAD entry to leave: comparisons pass it by, so that a new
+ * one with the same key can be put in front.
+ *
+ * A lookup under RCU may hence stand on an entry that becomes another key's.
+ * The word's version tells; and a chain that was left by a reused entry ends in
+ * another bucket's marker, which makes the lookup start over.
+ *
+ * Lock order
+ *
+ * key lock (may sleep)
+ *   bucket lock of rhashtable
+ *   wait queue's lock
+ *
+ * The last two never nest. More keys than one: in the order of their
+ * comparison. lm_maps_lock is taken with nothing held.
+ *
+ * Names: @key is a struct lm_key, what is looked for, with everything that is
+ * known of it; @entry an entry in a table, locked or not; @new one that is not
+ * in a table yet; @self the caller's owner bits; @how the way to wait.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/bitrev.h>
+#include <linux/bsearch.h>
+#include <linux/kernel.h>
+#include <linux/list.h>
+#include <linux/lockdep.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/overflow.h>
+#include <linux/percpu.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
+#include <linux/random.h>
+#include <linux/rcupdate.h>
+#include <linux/rhashtable.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/threads.h>
+#include <linux/timekeeping.h>
+#include <linux/wait.h>
+
+#include "lockmap.h"
+#include "lockmap_compat.h"
+#include "lockmap_lock.h"
+
+/* Keys longer than this are kept in an allocation of their own if their length varies. */
+#define LM_INLINE_KEY	64
+/* The first chunk of a ring; each further one doubles it. */
+#define LM_RING_FIRST	64U
+#define LM_RING_CHUNKS	26
+/* How many referenced entries the clock hand passes before it takes one all the same. */
+#define LM_RING_CHANCES	16
+/* How many buckets a walk looks at in one RCU read side section. */
+#define LM_WALK_WINDOW	256
+/* How often a reader tries without the lock. */
+#define LM_READ_TRIES	4
+
+/* How a key's bytes are compared and where they are; decided once, at create. */
+enum lm_key_kind {
+	LM_KEY_4,
+	LM_KEY_8,
+	LM_KEY_BYTES,	/* fixed or variable, within the entry */
+	LM_KEY_LONG,	/* variable, in an allocation of its own */
+};
+
+struct lm_long_key {
+	struct rcu_head rcu;
+	u32 len;
+	u8 data[];
+};
+
+/**
+ * struct lockmap_entry - a key, its lock and its value
+ * @node: in the table; by the bucket's lock, read under RCU
+ * @lock: the state word; atomic
+ * @map: constant while not free
+ * @hash: constant while the word is not DEAD, as are @len and the key
+ * @len: length of the key
+ * @has_value: by the key's lock; VALUE of the word follows at unlock
+ * @annotated: by the key's lock; lockdep knows of this acquisition
+ * @dep_map: for lockdep; nothing without
+ * @data: the value, by the key's lock; then, at &lockmap.key_offset, the key
+ *
+ * Readers under RCU may look at all of this at any time: see lm_match().
+ */
+struct lockmap_entry {
+	struct rhash_head node;
+	struct lm_lock lock;
+	struct lockmap *map;
+	u32 hash;
+	u16 len;
+	bool has_value;
+	bool annotated;
+	struct lockdep_map dep_map;
+	u8 data[] __aligned(LOCKMAP_VALUE_ALIGN);
+};
+
+/**
+ * struct lm_ring - the idle entries of some shards, and a clock hand
+ * @hand: the slot that was used last; atomic
+ * @size: number of slots there are; grows with the hand
+ * @limit: number of slots there may be; constant
+ * @used: number of slots with an entry; atomic
+ * @chunk: the slots, LM_RING_FIRST in the first and as many as all before in
+ *	each other. Set once, before @size includes them. A slot changes by xchg()
+ *	alone: who takes an entry out of one has the only reference that may bury it
+ */
+struct lm_ring {
+	atomic_t hand;
+	unsigned int size;
+	unsigned int limit;
+	atomic_t used;
+	struct lockmap_entry **chunk[LM_RING_CHUNKS];
+} ____cacheline_aligned_in_smp;
+
+struct lm_shard {
+	struct rhashtable table;
+	wait_queue_head_t wq;
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct lockmap - a map; all constant but where said
+ * @shards: @nr_shards of them
+ * @shard_shift: how far to shift a 32-bit hash, less one, to get its shard
+ * @key_kind: how keys are compared
+ * @key_len: length of keys, or the longest
+ * @key_offset: of the key in &lockmap_entry.data
+ * @params: as given, with defaults filled in
+ * @cache: of entries
+ * @values: how many keys have a value; a signed part for each CPU, atomic
+ * @hash_key: secret
+ * @rings: @nr_rings of them
+ * @shrinker: takes idle entries back
+ * @lock_key: lockdep class of the keys
+ * @creator: an address in the module that made the map; 0 when leaked. By
+ *	lm_maps_lock, as is @node
+ * @node: in lm_maps
+ */
+struct lockmap {
+	struct lm_shard *shards;
+	unsigned int shard_shift;
+	enum lm_key_kind key_kind;
+	u32 key_len;
+	u32 key_offset;
+	struct lockmap_params params;
+	struct kmem_cache *cache;
+	atomic_long_t __percpu *values;
+	struct lm_hash_key hash_key;
+	struct lm_ring *rings;
+	unsigned int nr_shards;
+	unsigned int nr_rings;
+	struct shrinker *shrinker;
+	struct lock_class_key lock_key;
+	unsigned long creator;
+	struct list_head node;
+};
+
+/* A key that is looked for; @word is set by lm_match(). */
+struct lm_key {
+	struct lockmap *map;
+	const void *data;
+	u32 len;
+	u32 hash;
+	u64 word;
+};
+
+/* How to wait for a key. */
+struct lm_how {
+	unsigned int state;
+	bool try;
+	bool timed;
+	bool batch;
+	unsigned long deadline;
+};
+
+static const struct lm_how lm_how_wait = { .state = TASK_UNINTERRUPTIBLE };
+static const struct lm_how lm_how_interruptible = { .state = TASK_INTERRUPTIBLE };
+static const struct lm_how lm_how_killable = { .state = TASK_KILLABLE };
+static const struct lm_how lm_how_try = { .try = true };
+
+static LIST_HEAD(lm_maps);
+static DEFINE_MUTEX(lm_maps_lock);
+
+/*
+ * Keys
+ */
+
+/*
+ * Keys of up to 16 bytes: multiply-add-shift over two words that hold the key,
+ * and its length. Two different keys, whatever they are, have one hash with a
+ * probability of 2^-32 as long as the map's random coefficients are secret.
+ * Longer keys: hsiphash, which is SipHash-1-3 where words have 64 bits.
+ */
+static __always_inline u32 lm_hash_bytes(const struct lm_hash_key *key, const u8 *data, u32 len)
+{
+	u64 x, y = 0;
+
+	if (len > 16)
+		return hsiphash(data, len, (const hsiphash_key_t *)&key->sip);
+	/* For a given length, words that overlap hold the key as well as any. */
+	if (len >= 8) {
+		x = get_unaligned((const u64 *)data);
+		y = get_unaligned((const u64 *)(data + len - 8));
+	} else if (len >= 4) {
+		x = get_unaligned((const u32 *)data);
+		y = get_unaligned((const u32 *)(data + len - 4));
+	} else {
+		x = data[0] | data[len / 2] << 8 | data[len - 1] << 16;
+	}
+	return lm_hash_3(key, x, y, len) >> 32;
+}
+
+/* A caller's hash may be anything: let each bit of it count (MurmurHash3's finalizer). */
+static noinline u32 lm_hash_custom(const struct lockmap *map, const void *data, u32 len)
+{
+	u64 hash = map->params.hash(data, len, map->hash_key.b[0]);
+
+	hash ^= hash >> 33;
+	hash *= 0xff51afd7ed558ccdULL;
+	hash ^= hash >> 33;
+	hash *= 0xc4ceb9fe1a85ec53ULL;
+	return hash >> 32;
+}
+
+static __always_inline u32 lm_hash(const struct lockmap *map, const void *data, u32 len)
+{
+	if (unlikely(map->params.hash))
+		return lm_hash_custom(map, data, len);
+	if (map->key_kind == LM_KEY_8)
+		return lm_hash_1(&map->hash_key, get_unaligned((const u64 *)data)) >> 32;
+	if (map->key_kind == LM_KEY_4)
+		return lm_hash_1(&map->hash_key, get_unaligned((const u32 *)data)) >> 32;
+	return lm_hash_bytes(&map->hash_key, data, len);
+}
+
+static __always_inline bool lm_len_ok(const struct lockmap *map, size_t len)
+{
+	return likely(len == map->key_len) ||
+	       ((map->params.flags & LOCKMAP_VAR_KEY) && len && len < map->key_len);
+}
+
+/* What every call begins with: look at what the caller gave, hash the key once. */
+static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, const void *data,
+				       size_t len)
+{
+	if (unlikely(IS_ERR_OR_NULL(map) || !data || !lm_len_ok(map, len)))
+		return -EINVAL;
+	*key = (struct lm_key) { .map = map, .data = data, .len = len };
+	key->hash = lm_hash(map, data, len);
+	return 0;
+}
+
+static __always_inline struct lm_shard *lm_shard(const struct lockmap *map, u32 hash)
+{
+	return &map->shards[hash >> 1 >> map->shard_shift];
+}
+
+/* The key of an entry that may become another one while we look. */
+static const u8 *lm_entry_key_rcu(const struct lockmap *map, const struct lockmap_entry *entry,
+				  u32 *len)
+{
+	const struct lm_long_key *lk;
+
+	if (map->key_kind != LM_KEY_LONG) {
+		*len = min_t(u32, READ_ONCE(entry->len), map->key_len);
+		return entry->data + map->key_offset;
+	}
+	lk = rcu_dereference_raw(*(struct lm_long_key __rcu **)(entry->data + map->key_offset));
+	*len = lk->len;
+	return lk->data;
+}
+
+static int lm_cmp(const struct lockmap *map, const void *a, u32 a_len, const void *b, u32 b_len)
+{
+	if (map->params.cmp)
+		return map->params.cmp(a, a_len, b, b_len);
+	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
+}
+
+static noinline bool lm_same_bytes(const struct lm_key *key, const struct lockmap_entry *entry)
+{
+	const struct lockmap *map = key->map;
+	const u8 *data;
+	u32 len;
+
+	data = lm_entry_key_rcu(map, entry, &len);
+	if (map->params.cmp)
+		return !map->params.cmp(data, len, key->data, key->len);
+	return len == key->len && !memcmp(data, key->data, len);
+}
+
+static __always_inline bool lm_same_key(const struct lm_key *key, const struct lockmap_entry *entry)
+{
+	const struct lockmap *map = key->map;
+
+	if (likely(map->key_kind == LM_KEY_8))
+		return READ_ONCE(*(const u64 *)(entry->data + map->key_offset)) ==
+		       get_unaligned((const u64 *)key->data);
+	if (map->key_kind == LM_KEY_4)
+		return READ_ONCE(*(const u32 *)(entry->data + map->key_offset)) ==
+		       get_unaligned((const u32 *)key->data);
+	return lm_same_bytes(key, entry);
+}
+
+/*
+ * Whether an entry is for this key. It may be one that dies and becomes another
+ * key's at any time; then the word is no more what is left in key->word, or
+ * will not be by the time it is set to be (C).
+ */
+static __always_inline bool lm_match(struct lm_key *key, const struct lockmap_entry *entry)
+{
+	if (READ_ONCE(entry->hash) != key->hash)
+		return false;
+	/* (C) the word before the key; pairs with lm_entry_publish(). */
+	key->word = atomic64_read_acquire(&entry->lock.word);
+	return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));
+}
+
+static u32 lm_rht_key_hash(const void *data, u32 len, u32 seed)
+{
+	return ((const struct lm_key *)data)->hash;
+}
+
+static u32 lm_rht_obj_hash(const void *data, u32 len, u32 seed)
+{
+	return ((const struct lockmap_entry *)data)->hash;
+}
+
+static int lm_rht_obj_cmp(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	return !lm_match((struct lm_key *)arg->key, obj);
+}
+
+static const struct rhashtable_params lm_rht_params = {
+	.head_offset = offsetof(struct lockmap_entry, node),
+	.hashfn = lm_rht_key_hash,
+	.obj_hashfn = lm_rht_obj_hash,
+	.obj_cmpfn = lm_rht_obj_cmp,
+	.automatic_shrinking = true,
+	LM_RHT_INSECURE_ELASTICITY
+};
+
+/*
+ * Find the entry for a key, and its word as it was before the key was compared.
+ * This is rhashtable_lookup(), with what it would look up at run time known.
+ */
+static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
+{
+	struct rhashtable *table = &lm_shard(key->map, key->hash)->table;
+	struct bucket_table *tbl = rht_dereference_rcu(table->tbl, table);
+	struct rhash_lock_head __rcu *const *bucket;
+	struct lockmap_entry *entry;
+	struct rhash_head *node;
+
+	do {
+		bucket = rht_bucket(tbl, key->hash & (tbl->size - 1));
+		do {
+			rht_for_each_rcu_from(node, rht_ptr_rcu(bucket), tbl, key->hash) {
+				entry = container_of(node, struct lockmap_entry, node);
+				if (likely(lm_match(key, entry)))
+					return entry;
+			}
+			/* A chain that ends in another bucket's marker: an entry moved under us. */
+		} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
+		/* Pairs with the rehash, which links into the new table first. */
+		smp_rmb();
+		tbl = rht_dereference_rcu(tbl->future_tbl, table);
+	} while (unlikely(tbl));
+	return NULL;
+}
+
+/*
+ * Entries: memory
+ */
+
+static int __maybe_unused lm_key_cmp_dep(const struct lockdep_map *a, const struct lockdep_map *b)
+{
+	const struct lockmap_entry *x = container_of(a, struct lockmap_entry, dep_map);
+	const struct lockmap_entry *y = container_of(b, struct lockmap_entry, dep_map);
+	const u8 *x_data, *y_data;
+	u32 x_len, y_len;
+
+	x_data = lm_entry_key_rcu(x->map, x, &x_len);
+	y_data = lm_entry_key_rcu(y->map, y, &y_len);
+	return lm_cmp(x->map, x_data, x_len, y_data, y_len);
+}
+
+static int lm_entry_set_key(struct lockmap_entry *new, const struct lm_key *key, gfp_t gfp)
+{
+	u8 *data = new->data + key->map->key_offset;
+	struct lm_long_key *lk;
+
+	if (key->map->key_kind != LM_KEY_LONG) {
+		memcpy(data, key->data, key->len);
+		return 0;
+	}
+	lk = kmalloc(struct_size(lk, data, key->len), gfp);
+	if (!lk)
+		return -ENOMEM;
+	lk->len = key->len;
+	memcpy(lk->data, key->data, key->len);
+	rcu_assign_pointer(*(struct lm_long_key __rcu **)data, lk);
+	return 0;
+}
+
+/*
+ * Make an entry that is in no table. Its word is DEAD and stays so until
+ * lm_entry_publish(): lookups that stood on this memory when it was another
+ * entry may look at it still.
+ */
+static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
+{
+	struct lockmap *map = key->map;
+	struct lockmap_entry *new;
+	u64 version;
+
+	new = kmem_cache_alloc(map->cache, gfp);
+	if (!new)
+		return NULL;
+	/*
+	 * The version goes on where it was. On memory that was no entry of this
+	 * map before it is whatever it is; nobody can have read it then.
+	 */
+	version = atomic64_read(&new->lock.word) & LM_VERSION;
+	atomic64_set(&new->lock.word, version | LM_DEAD);
+	new->map = map;
+	WRITE_ONCE(new->hash, key->hash);
+	WRITE_ONCE(new->len, key->len);
+	new->has_value = false;
+	new->annotated = false;
+	if (lm_entry_set_key(new, key, gfp)) {
+		kmem_cache_free(map->cache, new);
+		return NULL;
+	}
+	lockdep_init_map(&new->dep_map, map->params.name, &map->lock_key, 0);
+	lock_set_cmp_fn(new, lm_key_cmp_dep, NULL);
+	return new;
+}
+
+/* Give back an entry that is in no table, its word DEAD. */
+static void lm_entry_free(struct lockmap_entry *entry)
+{
+	struct lockmap *map = entry->map;
+	struct lm_long_key *lk;
+
+	debug_check_no_locks_freed(entry, sizeof(*entry));
+	if (map->key_kind == LM_KEY_LONG) {
+		lk = *(struct lm_long_key **)(entry->data + map->key_offset);
+		kfree_rcu(lk, rcu);
+	}
+	kmem_cache_free(map->cache, entry);
+}
+
+/*
+ * Put an entry into its table, locked by the caller. From the store of the word
+ * on, a lookup that comes by an old chain may find it and wait for it, even if
+ * in the end it does not get into the table: hence lm_retire().
+ *
+ * Return: 0, -EEXIST when the table has the key already, or what rhashtable
+ * says when it cannot take more for the moment: -ENOMEM, -EBUSY, -E2BIG.
+ */
+static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 self)
+{
+	struct lm_shard *shard = lm_shard(key->map, key->hash);
+	u64 version = atomic64_read(&new->lock.word) & LM_VERSION;
+	void *found;
+
+	/* (C) the key before the word; pairs with lm_match(). */
+	atomic64_set_release(&new->lock.word, (version + LM_VERSION_ONE) | LM_LOCKED | self);
+	found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node, lm_rht_params);
+	if (likely(!found))
+		return 0;
+	lm_retire(&new->lock, &shard->wq);
+	return IS_ERR(found) ? PTR_ERR(found) : -EEXIST;
+}
+
+/* Take an entry that lm_kill() killed out of its table, and free it. */
+static void lm_entry_bury(struct lockmap_entry *entry)
+{
+	rhashtable_remove_fast(&lm_shard(entry->map, entry->hash)->table, &entry->node,
+			       lm_rht_params);
+	lm_entry_free(entry);
+}
+
+/*
+ * Entries: the idle ring
+ *
+ * The clock of the second-chance algorithm (Corbato, 1968) over an array. An
+ * entry comes in when it is unlocked without a value and is not IDLE yet, and
+ * stays, IDLE, while it is locked again and even has a value for a while: an
+ * unlock then has nothing to do but to set REFERENCED. The hand finds out.
+ */
+
+static struct lm_ring *lm_ring(const struct lockmap *map, u32 hash)
+{
+	return &map->rings[(hash >> 1 >> map->shard_shift) & (map->nr_rings - 1)];
+}
+
+static struct lockmap_entry **lm_ring_slot(struct lm_ring *ring, unsigned int i)
+{
+	unsigned int n = i < LM_RING_FIRST ? 0 : ilog2(i / LM_RING_FIRST) + 1;
+
+	return &ring->chunk[n][n ? i - (LM_RING_FIRST << (n - 1)) : i];
+}
+
+/* Add the chunk that begins with slot @size. Return: false when there is no memory or no need. */
+static bool lm_ring_grow(struct lm_ring *ring, unsigned int size, gfp_t gfp)
+{
+	unsigned int n = size ? ilog2(size / LM_RING_FIRST) + 1 : 0;
+	unsigned int more = min(size ?: LM_RING_FIRST, ring->limit - size);
+	struct lockmap_entry **chunk;
+
+	if (!more)
+		return false;
+	chunk = kcalloc(more, sizeof(*chunk), gfp | __GFP_NOWARN);
+	if (!chunk)
+		return false;
+	if (cmpxchg(&ring->chunk[n], NULL, chunk))
+		kfree(chunk);	/* somebody else did it */
+	/* Pairs with lm_ring_step(): the chunk before the size. */
+	cmpxchg_release(&ring->size, size, size + more);
+	return true;
+}
+
+static unsigned int lm_ring_step(struct lm_ring *ring)
+{
+	int hand = atomic_read(&ring->hand), next;
+	unsigned int size;
+
+	do {
+		/* Pairs with lm_ring_grow(). */
+		size = smp_load_acquire(&ring->size);
+		next = hand + 1;
+		if (next >= size && !lm_ring_grow(ring, size, GFP_NOWAIT))
+			next = 0;
+	} while (!atomic_try_cmpxchg(&ring->hand, &hand, next));
+	return next;
+}
+
+/*
+ * Decide on an entry that was taken out of the ring: bury it, or let it go if it
+ * is in use, or spare it if it was referenced.
+ *
+ * Return: false when it was spared, and has to go back.
+ */
+static bool lm_ring_evict(struct lockmap_entry *entry, bool spare)
+{
+	u64 old = atomic64_read(&entry->lock.word);
+
+	for (;;) {
+		if (old & (LM_LOCKED | LM_WAITERS | LM_VALUE)) {
+			/* The unlock that leaves it without a value brings it back. */
+			if (atomic64_try_cmpxchg(&entry->lock.word, &old,
+						 old & ~(LM_IDLE | LM_REFERENCED)))
+				return true;
+		} else if (spare && (old & LM_REFERENCED)) {
+			if (atomic64_try_cmpxchg(&entry->lock.word, &old, old & ~LM_REFERENCED))
+				return false;
+		} else if (lm_kill(&entry->lock, old)) {
+			lm_entry_bury(entry);
+			return true;
+		} else {
+			old = atomic64_read(&entry->lock.word);
+		}
+	}
+}
+
+/*
+ * Put an entry into the ring that has just become IDLE. It may be locked again
+ * at any time, but cannot be buried as long as it is not in the ring.
+ */
+static noinline void lm_ring_add(struct lockmap *map, u32 hash, struct lockmap_entry *entry)
+{
+	struct lm_ring *ring = lm_ring(map, hash);
+	int chances = LM_RING_CHANCES;
+
+	do {
+		/* Full barriers: who takes an entry out sees it as it was put in. */
+		entry = xchg(lm_ring_slot(ring, lm_ring_step(ring)), entry);
+		if (!entry)
+			atomic_inc(&ring->used);
+	} while (entry && !lm_ring_evict(entry, chances-- > 0));
+}
+
+static unsigned long lm_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct lockmap *map = lm_shrinker_data(shrinker);
+	unsigned long idle = 0;
+	unsigned int i;
+
+	for (i = 0; i < map->nr_rings; i++)
+		idle += max(atomic_read(&map->rings[i].used), 0);
+	return idle ?: SHRINK_EMPTY;
+}
+
+static unsigned long lm_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct lockmap *map = lm_shrinker_data(shrinker);
+	struct lockmap_entry *entry;
+	struct lm_ring *ring;
+	unsigned long freed = 0;
+	unsigned int i, n;
+
+	sc->nr_scanned = 0;
+	for (i = 0; i < map->nr_rings; i++) {
+		ring = &map->rings[i];
+		for (n = READ_ONCE(ring->size); n && atomic_read(&ring->used) > 0; n--) {
+			if (sc->nr_scanned >= sc->nr_to_scan)
+				return freed;
+			entry = xchg(lm_ring_slot(ring, n - 1), NULL);
+			if (!entry)
+				continue;
+			atomic_dec(&ring->used);
+			sc->nr_scanned++;
+			lm_ring_evict(entry, false);
+			freed++;
+		}
+	}
+	return freed;
+}
+
+/*
+ * Locking
+ */
+
+static void lm_annotate(struct lockmap_entry *entry, bool try, unsigned long ip)
+{
+	/* What belongs to no task, lockdep cannot follow. */
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !in_task())
+		return;
+	lock_acquire_exclusive(&entry->dep_map, 0, try, NULL, ip);
+	entry->annotated = true;
+}
+
+static void lm_unannotate(struct lockmap_entry *entry, unsigned long ip)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !entry->annotated)
+		return;
+	entry->annotated = false;
+	lock_release(&entry->dep_map, ip);
+}
+
+static noinline void lm_unlock_wake(struct lockmap *map, u32 hash, struct lockmap_entry *entry,
+				    u64 set)
+{
+	u64 old = lm_unlock_slow(&entry->lock, &lm_shard(map, hash)->wq, set);
+
+	if (set & ~old & LM_IDLE)
+		lm_ring_add(map, hash, entry);
+}
+
+static __always_inline void lm_unlock(struct lockmap_entry *entry)
+{
+	struct lockmap *map = entry->map;
+	u64 set = likely(entry->has_value) ? LM_VALUE : LM_IDLE;
+	u32 hash = entry->hash;
+	u64 old;
+
+	/* Until here the lock keeps the entry and its map; from here on RCU does. */
+	rcu_read_lock();
+	if (unlikely(!lm_unlock_fast(&entry->lock, set, &old)))
+		lm_unlock_wake(map, hash, entry, set);
+	else if (unlikely(set & ~old & LM_IDLE))
+		lm_ring_add(map, hash, entry);
+	rcu_read_unlock();
+}
+
+static long lm_time_left(const struct lm_how *how)
+{
+	long left;
+
+	if (!how->timed)
+		return MAX_SCHEDULE_TIMEOUT;
+	left = how->deadline - jiffies;
+	return max(left, 0L);
+}
+
+/*
+ * Sleep for an entry that is held, after it was found to be the key's.
+ *
+ * Context: RCU read side, which is left.
+ * Return: 0 when the caller has it, -EAGAIN to look the key up again, -EINTR,
+ * -ETIMEDOUT.
+ */
+static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
+		    const struct lm_how *how)
+	__releases(RCU)
+{
+	wait_queue_head_t *wq = &lm_shard(key->map, key->hash)->wq;
+	struct lm_waiter waiter;
+	int err;
+
+	if (!lm_enqueue(&entry->lock, wq, &waiter, self)) {
+		rcu_read_unlock();
+		return -EAGAIN;
+	}
+	/* It cannot become another key's any more. Did it before? */
+	if (unlikely(!lm_match(key, entry))) {
+		if (!lm_leave(wq, &waiter))
+			lm_unlock(entry);
+		rcu_read_unlock();
+		return -EAGAIN;
+	}
+	rcu_read_unlock();
+
+	/* Once we have left the queue it may be no entry any more: tell lockdep now. */
+	if (!how->batch)
+		might_lock(entry);
+	lm_contention_begin(entry);
+	err = lm_wait(wq, &waiter, how->state, lm_time_left(how));
+	lm_contention_end(entry, err);
+	return err;
+}
+
+/*
+ * Lock an entry that lm_find() found, and whose word was not as hoped.
+ *
+ * Context: RCU read side, which is left.
+ * Return: as lm_sleep(), and -EBUSY, -EDEADLK.
+ */
+static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 self,
+			 const struct lm_how *how, u64 *give_up)
+	__releases(RCU)
+{
+	int err;
+
+	if (!(key->word & LM_LOCKED))
+		err = -EAGAIN;		/* somebody was faster */
+	else if (how->try)
+		/* Was that still the key's word when the key was compared? */
+		err = atomic64_read(&entry->lock.word) == key->word ? -EBUSY : -EAGAIN;
+	else if (self && (key->word & LM_OWNER) == self)
+		err = -EDEADLK;
+	else if (lm_time_left(how) && lm_spin(&entry->lock, key->word, give_up))
+		err = -EAGAIN;
+	else
+		return lm_sleep(key, entry, self, how);
+	rcu_read_unlock();
+	return err;
+}
+
+/*
+ * The table cannot take another entry before it has grown, which its worker
+ * does: wait for that, but not longer than the caller would.
+ *
+ * Return: 0 to try again.
+ */
+static int lm_wait_for_table(const struct lm_how *how, int err)
+{
+	if (how->try)
+		return err == -EBUSY ? -EBUSY : -ENOMEM;
+	if (signal_pending_state(how->state, current))
+		return -EINTR;
+	if (!lm_time_left(how))
+		return -ETIMEDOUT;
+	schedule_timeout_uninterruptible(1);
+	return 0;
+}
+
+/* A call that must not sleep allocates so. */
+static gfp_t lm_gfp(const struct lockmap *map, const struct lm_how *how)
+{
+	gfp_t gfp = map->params.gfp;
+
+	return how->try ? (gfp & ~__GFP_RECLAIM) | GFP_NOWAIT | __GFP_NOWARN : gfp;
+}
+
+/**
+ * lm_lock_slow() - lock a key in all cases
+ * @key: the key
+ * @new: an entry for it, consumed; or %NULL
+ * @create: make one if there is none; else lock the key only if the table has it
+ * @how: how to wait
+ *
+ * Return: the entry; %NULL if there is none and none is to be made; an error as
+ * in lockmap.h.
+ */
+static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lockmap_entry *new,
+						   bool create, const struct lm_how *how)
+{
+	struct lockmap_entry *entry;
+	u64 self = lm_self(), give_up = 0;
+	int err;
+
+	do {
+		rcu_read_lock();
+		entry = lm_find(key);
+		if (entry) {
+			if (lm_acquire(&entry->lock, key->word, self)) {
+				rcu_read_unlock();
+				err = 0;
+				break;
+			}
+			err = lm_lock_found(key, entry, self, how, &give_up);
+			continue;
+		}
+		rcu_read_unlock();
+		if (!new && !create)
+			return NULL;
+		if (!new)
+			new = lm_entry_new(key, lm_gfp(key->map, how));
+		if (!new)
+			return ERR_PTR(-ENOMEM);
+		err = lm_entry_publish(key, new, self);
+		if (!err)
+			return new;
+		err = err == -EEXIST ? -EAGAIN : lm_wait_for_table(how, err) ?: -EAGAIN;
+	} while (err == -EAGAIN);
+
+	if (new)
+		lm_entry_free(new);
+	return err ? ERR_PTR(err) : entry;
+}
+
+static __always_inline struct lockmap_entry *lm_lock_key(struct lm_key *key, bool create,
+							 const struct lm_how *how)
+{
+	struct lockmap_entry *entry;
+
+	if (!how->try)
+		might_sleep();
+	rcu_read_lock();
+	entry = lm_find(key);
+	if (likely(entry && lm_acquire(&entry->lock, key->word, lm_self()))) {
+		rcu_read_unlock();
+		return entry;
+	}
+	rcu_read_unlock();
+	return lm_lock_slow(key, NULL, create, how);
+}
+
+static __always_inline struct lockmap_entry *lm_lock(struct lockmap *map, const void *data,
+						     size_t len, const struct lm_how *how)
+{
+	struct lockmap_entry *entry;
+	struct lm_key key;
+	int err;
+
+	err = lm_key_init(&key, map, data, len);
+	if (unlikely(err))
+		return ERR_PTR(err);
+	entry = lm_lock_key(&key, true, how);
+	if (!IS_ERR(entry))
+		lm_annotate(entry, how->try, _RET_IP_);
+	return entry;
+}
+
+static struct lm_how lm_how_timeout(unsigned long timeout)
+{
+	if (timeout > MAX_JIFFY_OFFSET)
+		return lm_how_wait;
+	return (struct lm_how) {
+		.state = TASK_UNINTERRUPTIBLE,
+		.timed = true,
+		.deadline = jiffies + timeout,
+	};
+}
+
+struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, &lm_how_wait);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock);
+
+struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, &lm_how_interruptible);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_interruptible);
+
+struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, &lm_how_killable);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_killable);
+
+struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len,
+					   unsigned long timeout)
+{
+	const struct lm_how how = lm_how_timeout(timeout);
+
+	return lm_lock(map, key, len, &how);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_timeout);
+
+struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, &lm_how_try);
+}
+EXPORT_SYMBOL_GPL(lockmap_trylock);
+
+/* Flags that would clear an entry under a reader's eyes, or ask the slab for what it cannot give. */
+static bool lm_gfp_ok(gfp_t gfp)
+{
+	return !(gfp & (__GFP_ZERO | GFP_ZONEMASK | ~__GFP_BITS_MASK));
+}
+
+struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *data, size_t len,
+					  gfp_t gfp)
+{
+	struct lm_key key;
+	int err = lm_key_init(&key, map, data, len);
+
+	if (err || !lm_gfp_ok(gfp))
+		return ERR_PTR(-EINVAL);
+	return lm_entry_new(&key, gfp) ?: ERR_PTR(-ENOMEM);
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_alloc);
+
+void lockmap_entry_free(struct lockmap_entry *new)
+{
+	if (!IS_ERR_OR_NULL(new))
+		lm_entry_free(new);
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_free);
+
+struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new)
+{
+	struct lockmap_entry *entry;
+	struct lm_key key;
+
+	if (IS_ERR(new))
+		return new;
+	if (!new)
+		return ERR_PTR(-EINVAL);
+	if (map != new->map) {
+		lm_entry_free(new);
+		return ERR_PTR(-EINVAL);
+	}
+	might_sleep();
+	key = (struct lm_key) { .map = map, .hash = new->hash };
+	key.data = lm_entry_key_rcu(map, new, &key.len);
+	entry = lm_lock_slow(&key, new, false, &lm_how_wait);
+	if (!IS_ERR(entry))
+		lm_annotate(entry, false, _RET_IP_);
+	return entry;
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_prealloc);
+
+void lockmap_unlock(struct lockmap_entry *entry)
+{
+	if (IS_ERR_OR_NULL(entry))
+		return;
+	if (WARN_ONCE(!(atomic64_read(&entry->lock.word) & LM_LOCKED),
+		      "lockmap: unlock of a key that is not locked\n"))
+		return;
+	lm_unannotate(entry, _RET_IP_);
+	lm_unlock(entry);
+}
+EXPORT_SYMBOL_GPL(lockmap_unlock);
+
+void lockmap_entry_disown(struct lockmap_entry *entry)
+{
+	lm_unannotate(entry, _RET_IP_);
+	atomic64_andnot(LM_OWNER, &entry->lock.word);
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_disown);
+
+/*
+ * Values
+ */
+
+static void lm_count(struct lockmap *map, long more)
+{
+	/* Whichever CPU's: it only has to be one that others seldom touch. */
+	atomic_long_add(more, raw_cpu_ptr(map->values));
+}
+
+static void lm_copy(void *dst, const void *src, size_t len)
+{
+	if (likely(len == sizeof(u64)))
+		put_unaligned(*(const u64 *)src, (u64 *)dst);
+	else
+		memcpy(dst, src, len);
+}
+
+static void lm_set_value(struct lockmap_entry *entry, const void *value)
+{
+	size_t len = entry->map->params.value_len;
+
+	if (value)
+		lm_copy(entry->data, value, len);
+	else
+		memset(entry->data, 0, len);
+}
+
+/* A value leaves the map: to the caller if it asked, else to the callback. */
+static void lm_drop_value(struct lockmap_entry *entry, void *old)
+{
+	const struct lockmap_params *params = &entry->map->params;
+
+	if (old)
+		lm_copy(old, entry->data, params->value_len);
+	else if (params->release)
+		params->release(entry->data);
+}
+
+const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len)
+{
+	u32 key_len;
+	const void *key = lm_entry_key_rcu(entry->map, entry, &key_len);
+
+	if (len)
+		*len = key_len;
+	return key;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_key);
+
+void *lockmap_entry_value(struct lockmap_entry *entry)
+{
+	return entry->has_value ? entry->data : NULL;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_value);
+
+bool lockmap_entry_insert(struct lockmap_entry *entry, const void *value, void *old)
+{
+	bool had_value = entry->has_value;
+
+	if (had_value)
+		lm_drop_value(entry, old);
+	lm_set_value(entry, value);
+	if (!had_value) {
+		entry->has_value = true;
+		lm_count(entry->map, 1);
+	}
+	return had_value;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_insert);
+
+bool lockmap_entry_remove(struct lockmap_entry *entry, void *old)
+{
+	if (!entry->has_value)
+		return false;
+	lm_drop_value(entry, old);
+	entry->has_value = false;
+	lm_count(entry->map, -1);
+	return true;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_remove);
+
+void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value)
+{
+	if (!entry->has_value)
+		lockmap_entry_insert(entry, value, NULL);
+	return entry->data;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_get_or_insert);
+
+/*
+ * Look at a key's value without its lock: read the word, the key (lm_match())
+ * and the value, then the word again.
+ *
+ * Return: 0, -ENOENT, or -EAGAIN when somebody else changed the word; -EBUSY,
+ * in which case nothing was copied, when the key is held.
+ */
+static __always_inline int lm_read_value(struct lm_key *key, void *value, u64 *give_up)
+{
+	struct lockmap_entry *entry;
+	int err = -ENOENT;
+
+	rcu_read_lock();
+	entry = lm_find(key);
+	if (!entry)
+		goto out;
+	if (unlikely(key->word & LM_LOCKED)) {
+		err = (key->word & LM_OWNER) != lm_self() &&
+		      lm_spin(&entry->lock, key->word, give_up) ? -EAGAIN : -EBUSY;
+		goto out;
+	}
+	if (key->word & LM_VALUE) {
+		err = 0;
+		if (value)
+			data_race((lm_copy(value, entry->data, key->map->params.value_len), 0));
+	}
+	/* (A) the value before the word again; pairs with lm_acquire(). */
+	smp_rmb();
+	if (unlikely(atomic64_read(&entry->lock.word) != key->word))
+		err = -EAGAIN;
+out:
+	rcu_read_unlock();
+	return err;
+}
+
+static int lm_get_locked(struct lm_key *key, void *value)
+{
+	const struct lockmap_params *params = &key->map->params;
+	struct lockmap_entry *entry;
+	int err = -ENOENT;
+
+	entry = lm_lock_key(key, false, &lm_how_wait);
+	if (IS_ERR_OR_NULL(entry))
+		return entry ? PTR_ERR(entry) : -ENOENT;
+	lm_annotate(entry, false, _RET_IP_);
+	if (entry->has_value) {
+		err = 0;
+		if (value && params->clone)
+			params->clone(value, entry->data);
+		else if (value)
+			lm_copy(value, entry->data, params->value_len);
+	}
+	lm_unannotate(entry, _RET_IP_);
+	lm_unlock(entry);
+	return err;
+}
+
+int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
+{
+	u64 give_up = 0;
+	struct lm_key key;
+	int err, tries;
+
+	err = lm_key_init(&key, map, data, len);
+	if (unlikely(err))
+		return err;
+	might_sleep();
+	if (unlikely(map->params.clone && value))
+		return lm_get_locked(&key, value);
+	for (tries = 0; tries < LM_READ_TRIES; tries++) {
+		err = lm_read_value(&key, value, &give_up);
+		if (likely(!err || err == -ENOENT))
+			return err;
+		if (err == -EBUSY)
+			break;
+	}
+	return lm_get_locked(&key, value);
+}
+EXPORT_SYMBOL_GPL(lockmap_get);
+
+/* The caller holds the key, so nobody else changes what it finds. */
+static bool lm_holder_has_value(struct lm_key *key)
+{
+	struct lockmap_entry *entry;
+	bool has_value;
+
+	rcu_read_lock();
+	entry = lm_find(key);
+	has_value = entry && entry->has_value;
+	rcu_read_unlock();
+	return has_value;
+}
+
+bool lockmap_contains(struct lockmap *map, const void *data, size_t len)
+{
+	int err = lockmap_get(map, data, len, NULL);
+	struct lm_key key;
+
+	if (err == -EDEADLK && !lm_key_init(&key, map, data, len))
+		return lm_holder_has_value(&key);
+	return !err;
+}
+EXPORT_SYMBOL_GPL(lockmap_contains);
+
+int lockmap_insert(struct lockmap *map, const void *key, size_t len, const void *value, void *old)
+{
+	struct lockmap_entry *entry = lm_lock(map, key, len, &lm_how_wait);
+	int replaced;
+
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	replaced = lockmap_entry_insert(entry, value, old);
+	lm_unannotate(entry, _RET_IP_);
+	lm_unlock(entry);
+	return replaced;
+}
+EXPORT_SYMBOL_GPL(lockmap_insert);
+
+int lockmap_remove(struct lockmap *map, const void *data, size_t len, void *old)
+{
+	struct lockmap_entry *entry;
+	struct lm_key key;
+	bool removed;
+	int err;
+
+	err = lm_key_init(&key, map, data, len);
+	if (err)
+		return err;
+	entry = lm_lock_key(&key, false, &lm_how_wait);
+	if (IS_ERR_OR_NULL(entry))
+		return entry ? PTR_ERR(entry) : -ENOENT;
+	lm_annotate(entry, false, _RET_IP_);
+	removed = lockmap_entry_remove(entry, old);
+	lm_unannotate(entry, _RET_IP_);
+	lm_unlock(entry);
+	return removed ? 0 : -ENOENT;
+}
+EXPORT_SYMBOL_GPL(lockmap_remove);
+
+size_t lockmap_len(struct lockmap *map)
+{
+	long len = 0;
+	int cpu;
+
+	if (IS_ERR_OR_NULL(map))
+		return 0;
+	for_each_possible_cpu(cpu)
+		len += atomic_long_read(per_cpu_ptr(map->values, cpu));
+	return max(len, 0L);
+}
+EXPORT_SYMBOL_GPL(lockmap_len);
+
+bool lockmap_is_empty(struct lockmap *map)
+{
+	return !lockmap_len(map);
+}
+EXPORT_SYMBOL_GPL(lockmap_is_empty);
+
+/*
+ * Batches
+ */
+
+static int lm_batch_cmp(const void *a, const void *b, const void *priv)
+{
+	const struct lockmap_key *x = *(const struct lockmap_key * const *)a;
+	const struct lockmap_key *y = *(const struct lockmap_key * const *)b;
+
+	return lm_cmp(priv, x->data, x->len, y->data, y->len);
+}
+
+static void lm_batch_sort(const struct lockmap *map, const struct lockmap_key **keys,
+			  unsigned int n)
+{
+	const struct lockmap_key *key;
+	unsigned int i, j;
+
+	if (n > 16) {
+		sort_r(keys, n, sizeof(*keys), lm_batch_cmp, NULL, map);
+		return;
+	}
+	for (i = 1; i < n; i++) {
+		key = keys[i];
+		for (j = i; j && lm_batch_cmp(&key, &keys[j - 1], map) < 0; j--)
+			keys[j] = keys[j - 1];
+		keys[j] = key;
+	}
+}
+
+/*
+ * For lockdep a batch is its first and its last key: whoever locks more has to
+ * be beyond the last, and had to be before the first. It could not keep track of
+ * more than 48.
+ */
+static void lm_batch_annotate(struct lockmap_batch *batch, bool try, unsigned long ip)
+{
+	if (batch->nr)
+		lm_annotate(batch->entries[0], try, ip);
+	if (batch->nr > 1)
+		lm_annotate(batch->entries[batch->nr - 1], try, ip);
+}
+
+static void lm_batch_unlock(struct lockmap_batch *batch, unsigned long ip)
+{
+	while (batch->nr) {
+		struct lockmap_entry *entry = batch->entries[--batch->nr];
+
+		lm_unannotate(entry, ip);
+		lm_unlock(entry);
+	}
+	kvfree(batch);
+}
+
+static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lockmap_key *keys,
+					  unsigned int n, gfp_t gfp)
+{
+	const struct lockmap_key **sorted;
+	struct lockmap_batch *batch;
+	unsigned int i;
+
+	if (IS_ERR_OR_NULL(map) || (n && !keys))
+		return ERR_PTR(-EINVAL);
+	for (i = 0; i < n; i++) {
+		if (!keys[i].data || !lm_len_ok(map, keys[i].len))
+			return ERR_PTR(-EINVAL);
+	}
+	/* kvmalloc() complains of more than INT_MAX bytes, and without reclaim it cannot map. */
+	if (struct_size(batch, entries, n) > INT_MAX)
+		return ERR_PTR(-ENOMEM);
+	if (gfpflags_allow_blocking(gfp))
+		batch = kvmalloc(struct_size(batch, entries, n), gfp);
+	else
+		batch = kmalloc(struct_size(batch, entries, n), gfp);
+	if (!batch)
+		return ERR_PTR(-ENOMEM);
+	batch->map = map;
+	batch->nr = 0;
+	/* What is to be locked, until it is locked, is kept where the entries will be. */
+	sorted = (const struct lockmap_key **)batch->entries;
+	for (i = 0; i < n; i++)
+		sorted[i] = &keys[i];
+	lm_batch_sort(map, sorted, n);
+	return batch;
+}
+
+static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
+					   unsigned int n, struct lm_how how)
+{
+	const struct lockmap_key **sorted, *last = NULL;
+	struct lockmap_entry *entry;
+	struct lockmap_batch *batch;
+	struct lm_key key;
+	unsigned int i;
+
+	how.batch = true;
+	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &how));
+	if (IS_ERR(batch))
+		return batch;
+	sorted = (const struct lockmap_key **)batch->entries;
+	for (i = 0; i < n; i++) {
+		const struct lockmap_key *next = sorted[i];
+
+		if (last && !lm_cmp(map, last->data, last->len, next->data, next->len))
+			continue;
+		last = next;
+		lm_key_init(&key, map, next->data, next->len);
+		entry = lm_lock_key(&key, true, &how);
+		if (IS_ERR(entry)) {
+			lm_batch_unlock(batch, _RET_IP_);
+			return ERR_CAST(entry);
+		}
+		batch->entries[batch->nr++] = entry;
+	}
+	lm_batch_annotate(batch, how.try, _RET_IP_);
+	return batch;
+}
+
+struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
+					 unsigned int n)
+{
+	return lm_batch_lock(map, keys, n, lm_how_wait);
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_lock);
+
+struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
+						       const struct lockmap_key *keys,
+						       unsigned int n)
+{
+	return lm_batch_lock(map, keys, n, lm_how_interruptible);
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_lock_interruptible);
+
+struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
+						  const struct lockmap_key *keys, unsigned int n)
+{
+	return lm_batch_lock(map, keys, n, lm_how_killable);
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_lock_killable);
+
+struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
+						 const struct lockmap_key *keys, unsigned int n,
+						 unsigned long timeout)
+{
+	return lm_batch_lock(map, keys, n, lm_how_timeout(timeout));
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_lock_timeout);
+
+struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lockmap_key *keys,
+					    unsigned int n)
+{
+	return lm_batch_lock(map, keys, n, lm_how_try);
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_trylock);
+
+void lockmap_batch_unlock(struct lockmap_batch *batch)
+{
+	if (!IS_ERR_OR_NULL(batch))
+		lm_batch_unlock(batch, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_unlock);
+
+static int lm_batch_find(const void *data, const void *elt)
+{
+	const struct lm_key *key = data;
+	const struct lockmap_entry *entry = *(struct lockmap_entry * const *)elt;
+	const u8 *entry_data;
+	u32 len;
+
+	entry_data = lm_entry_key_rcu(key->map, entry, &len);
+	return lm_cmp(key->map, key->data, key->len, entry_data, len);
+}
+
+struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *data, size_t len)
+{
+	struct lockmap_entry **found;
+	struct lm_key key;
+
+	if (lm_key_init(&key, batch->map, data, len))
+		return NULL;
+	found = bsearch(&key, batch->entries, batch->nr, sizeof(*found), lm_batch_find);
+	return found ? *found : NULL;
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_entry);
+
+/*
+ * Walks
+ *
+ * rhashtable's own walk may show an object twice. Ours goes over the keys in
+ * an order that no resizing changes: by the hash with its bits reversed, then
+ * by key. A bucket is picked by the low bits of the hash, so that in whatever
+ * table, the keys of one bucket follow each other in this order (as in Redis'
+ * SCAN). The cursor is the last key visited. As it only goes forward, no key is
+ * visited twice; as no key's place changes, none is left out.
+ */
+
+struct lm_cursor {
+	u64 mask;		/* only entries whose word, under this mask, ... */
+	u64 want;		/* ... has these bits, or any of the mask's if this is 0 */
+	u64 pos;		/* the reversed hash to go on with; 2^32: done */
+	bool after_key;		/* of those with this hash, only what comes after the key */
+	u32 len;
+	u8 *key;		/* the last key found */
+	u8 *next;		/* another buffer for one */
+	u8 small[2][LM_INLINE_KEY];
+};
+
+/* The best candidate so far for the next key, and its word before it was looked at. */
+struct lm_candidate {
+	struct lockmap_entry *entry;
+	u64 word;
+	u64 pos;
+};
+
+static void lm_cursor_init(struct lm_cursor *cursor, const struct lockmap *map, u64 mask, u64 want)
+{
+	gfp_t gfp = gfpflags_allow_blocking(map->params.gfp) ? map->params.gfp : GFP_NOIO;
+
+	*cursor = (struct lm_cursor) { .mask = mask, .want = want };
+	cursor->key = cursor->small[0];
+	cursor->next = cursor->small[1];
+	if (map->key_len <= LM_INLINE_KEY)
+		return;
+	/* Two pages at the most, for which a walk can wait. */
+	cursor->key = kmalloc(2 * map->key_len, gfp | __GFP_NOFAIL);
+	cursor->next = cursor->key + map->key_len;
+}
+
+static void lm_cursor_free(struct lm_cursor *cursor)
+{
+	if (cursor->key != cursor->small[0] && cursor->key != cursor->small[1])
+		kfree(min(cursor->key, cursor->next));
+}
+
+/* Whether an entry comes after the cursor, and before the best one so far. */
+static bool lm_is_next(const struct lockmap *map, const struct lm_cursor *cursor,
+		       const struct lm_candidate *best, const struct lockmap_entry *entry, u64 pos)
+{
+	const u8 *data, *other;
+	u32 len, other_len;
+
+	if (pos < cursor->pos || (best->entry && pos > best->pos))
+		return false;
+	data = lm_entry_key_rcu(map, entry, &len);
+	if (cursor->after_key && pos == cursor->pos &&
+	    lm_cmp(map, data, len, cursor->key, cursor->len) <= 0)
+		return false;
+	if (!best->entry || pos < best->pos)
+		return true;
+	other = lm_entry_key_rcu(map, best->entry, &other_len);
+	return lm_cmp(map, data, len, other, other_len) < 0;
+}
+
+static void lm_scan_bucket(const struct lockmap *map, const struct lm_cursor *cursor,
+			   const struct bucket_table *tbl, u32 hash, struct lm_candidate *best)
+{
+	struct rhash_lock_head __rcu *const *bucket = rht_bucket(tbl, hash & (tbl->size - 1));
+	const struct lm_candidate before = *best;
+	struct lockmap_entry *entry;
+	struct rhash_head *node;
+	u64 word, pos;
+
+	do {
+		*best = before;
+		rht_for_each_rcu_from(node, rht_ptr_rcu(bucket), tbl, hash) {
+			entry = container_of(node, struct lockmap_entry, node);
+			/* (C) as in lm_match(). */
+			word = atomic64_read_acquire(&entry->lock.word);
+			if (!(word & cursor->mask) ||
+			    (cursor->want && (word & cursor->mask) != cursor->want))
+				continue;
+			pos = bitrev32(READ_ONCE(entry->hash));
+			if (data_race(lm_is_next(map, cursor, best, entry, pos)))
+				*best = (struct lm_candidate) { entry, word, pos };
+		}
+	} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
+}
+
+/* Look at the buckets of one table from the cursor on, up to @end or the first candidate. */
+static void lm_scan_table(const struct lockmap *map, const struct lm_cursor *cursor,
+			  const struct bucket_table *tbl, u64 end, struct lm_candidate *best)
+{
+	unsigned int shift = 32 - ilog2(tbl->size);
+	u64 i;
+
+	for (i = cursor->pos >> shift; i << shift < end; i++) {
+		if (best->entry && i << shift > best->pos)
+			break;
+		lm_scan_bucket(map, cursor, tbl, bitrev32(i << shift), best);
+	}
+}
+
+/* Copy the candidate's key and make it the cursor's, if it still is that key. */
+static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
+			   const struct lm_candidate *best)
+{
+	const u8 *data;
+	u32 len;
+
+	data = lm_entry_key_rcu(map, best->entry, &len);
+	data_race(memcpy(cursor->next, data, len));
+	/* (C) the key before the word again. */
+	smp_rmb();
+	if (atomic64_read(&best->entry->lock.word) != best->word)
+		return false;
+	swap(cursor->key, cursor->next);
+	cursor->len = len;
+	cursor->pos = best->pos;
+	cursor->after_key = true;
+	return true;
+}
+
+/* Move the cursor to the next key of a shard. Return: false when there is none. */
+static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
+			   struct lm_cursor *cursor)
+{
+	struct rhashtable *table = &shard->table;
+	struct lm_candidate best;
+	struct bucket_table *tbl;
+	unsigned int shift;
+	bool found = false;
+	u64 end;
+
+	while (!found && cursor->pos <= U32_MAX) {
+		best.entry = NULL;
+		rcu_read_lock();
+		tbl = rht_dereference_rcu(table->tbl, table);
+		shift = 32 - ilog2(tbl->size);
+		end = min(((cursor->pos >> shift) + LM_WALK_WINDOW) << shift, BIT_ULL(32));
+		do {
+			lm_scan_table(map, cursor, tbl, end, &best);
+			/* As in lm_find(). */
+			smp_rmb();
+			tbl = rht_dereference_rcu(tbl->future_tbl, table);
+		} while (tbl);
+		if (best.entry) {
+			found = lm_cursor_take(map, cursor, &best);
+		} else {
+			cursor->pos = end;
+			cursor->after_key = false;
+		}
+		rcu_read_unlock();
+		cond_resched();
+	}
+	return found;
+}
+
+/* How many keys are held by the caller, or by anybody if @self is 0; or just whether any is. */
+static unsigned int lm_count_held(struct lockmap *map, u64 self, bool any)
+{
+	u64 mask = self ? LM_LOCKED | LM_OWNER : LM_LOCKED;
+	struct lm_cursor cursor;
+	unsigned int i, held = 0;
+
+	for (i = 0; i < map->nr_shards && !(any && held); i++) {
+		lm_cursor_init(&cursor, map, mask, self ? self | LM_LOCKED : 0);
+		while (!(any && held) && lm_cursor_next(map, &map->shards[i], &cursor))
+			held++;
+		lm_cursor_free(&cursor);
+	}
+	return held;
+}
+
+typedef int (*lm_visit_t)(struct lockmap_entry *entry, void *arg);
+
+/* Lock the key that the cursor is at and visit it, if it has a value (still). */
+static int lm_walk_visit(struct lockmap *map, const struct lm_cursor *cursor, lm_visit_t visit,
+			 void *arg)
+{
+	struct lm_key key = {
+		.map = map,
+		.data = cursor->key,
+		.len = cursor->len,
+		.hash = bitrev32(cursor->pos),
+	};
+	struct lockmap_entry *entry = lm_lock_key(&key, false, &lm_how_wait);
+	int err = 0;
+
+	if (IS_ERR_OR_NULL(entry))
+		return PTR_ERR_OR_ZERO(entry);
+	lm_annotate(entry, false, _RET_IP_);
+	if (entry->has_value)
+		err = visit(entry, arg);
+	lm_unannotate(entry, _RET_IP_);
+	lm_unlock(entry);
+	return err;
+}
+
+static int lm_walk_shard(struct lockmap *map, struct lm_shard *shard, lm_visit_t visit, void *arg)
+{
+	struct lm_cursor cursor;
+	int err = 0;
+
+	/* Held ones as well: they may turn out to have a value. */
+	lm_cursor_init(&cursor, map, LM_LOCKED | LM_VALUE, 0);
+	while (!err && lm_cursor_next(map, shard, &cursor))
+		err = lm_walk_visit(map, &cursor, visit, arg);
+	lm_cursor_free(&cursor);
+	return err;
+}
+
+static int lm_walk(struct lockmap *map, lm_visit_t visit, void *arg)
+{
+	unsigned int i;
+	int err = 0;
+
+	might_sleep();
+	/* A walk would come to wait for the caller itself; say so before it changes anything. */
+	if (lm_count_held(map, lm_self(), true))
+		return -EDEADLK;
+	for (i = 0; !err && i < map->nr_shards; i++)
+		err = lm_walk_shard(map, &map->shards[i], visit, arg);
+	return err;
+}
+
+struct lm_for_each {
+	int (*fn)(const void *key, size_t len, void *value, void *arg);
+	void *arg;
+};
+
+static int lm_visit_for_each(struct lockmap_entry *entry, void *arg)
+{
+	const struct lm_for_each *each = arg;
+	size_t len;
+	const void *key = lockmap_entry_key(entry, &len);
+
+	return each->fn(key, len, entry->data, each->arg);
+}
+
+int lockmap_for_each(struct lockmap *map,
+		     int (*fn)(const void *key, size_t len, void *value, void *arg), void *arg)
+{
+	struct lm_for_each each = { .fn = fn, .arg = arg };
+
+	if (IS_ERR_OR_NULL(map) || !fn)
+		return -EINVAL;
+	return lm_walk(map, lm_visit_for_each, &each);
+}
+EXPORT_SYMBOL_GPL(lockmap_for_each);
+
+struct lm_retain {
+	bool (*keep)(const void *key, size_t len, void *value, void *arg);
+	void *arg;
+};
+
+static int lm_visit_retain(struct lockmap_entry *entry, void *arg)
+{
+	const struct lm_retain *retain = arg;
+	size_t len;
+	const void *key = lockmap_entry_key(entry, &len);
+
+	if (!retain->keep(key, len, entry->data, retain->arg))
+		lockmap_entry_remove(entry, NULL);
+	return 0;
+}
+
+int lockmap_retain(struct lockmap *map,
+		   bool (*keep)(const void *key, size_t len, void *value, void *arg), void *arg)
+{
+	struct lm_retain retain = { .keep = keep, .arg = arg };
+
+	if (IS_ERR_OR_NULL(map) || !keep)
+		return -EINVAL;
+	return lm_walk(map, lm_visit_retain, &retain);
+}
+EXPORT_SYMBOL_GPL(lockmap_retain);
+
+static int lm_visit_clear(struct lockmap_entry *entry, void *arg)
+{
+	lockmap_entry_remove(entry, NULL);
+	return 0;
+}
+
+int lockmap_clear(struct lockmap *map)
+{
+	if (IS_ERR_OR_NULL(map))
+		return -EINVAL;
+	return lm_walk(map, lm_visit_clear, NULL);
+}
+EXPORT_SYMBOL_GPL(lockmap_clear);
+
+/*
+ * Maps
+ */
+
+static const char *lm_params_fault(const struct lockmap_params *p)
+{
+	if (!p->name || !*p->name)
+		return "no name";
+	if (!p->key_len || p->key_len > LOCKMAP_MAX_KEY_LEN)
+		return "key_len is not 1 to LOCKMAP_MAX_KEY_LEN";
+	if (p->value_len > KMALLOC_MAX_SIZE - sizeof(struct lockmap_entry) - LOCKMAP_MAX_KEY_LEN)
+		return "value_len is too large";
+	if (p->flags & ~LOCKMAP_VAR_KEY)
+		return "unknown flags";
+	if (!lm_gfp_ok(p->gfp))
+		return "gfp clears memory or names a zone";
+	if (p->nr_shards > LOCKMAP_MAX_SHARDS)
+		return "nr_shards is more than LOCKMAP_MAX_SHARDS";
+	return NULL;
+}
+
+static void lm_set_layout(struct lockmap *map)
+{
+	const struct lockmap_params *p = &map->params;
+	bool var = p->flags & LOCKMAP_VAR_KEY;
+	unsigned int align = 1;
+
+	map->key_len = p->key_len;
+	if (var && p->key_len > LM_INLINE_KEY)
+		map->key_kind = LM_KEY_LONG;
+	else if (var || p->cmp || (p->key_len != sizeof(u64) && p->key_len != sizeof(u32)))
+		map->key_kind = LM_KEY_BYTES;
+	else
+		map->key_kind = p->key_len == sizeof(u64) ? LM_KEY_8 : LM_KEY_4;
+
+	if (map->key_kind == LM_KEY_LONG)
+		align = sizeof(void *);
+	else if (map->key_kind != LM_KEY_BYTES)
+		align = p->key_len;
+	map->key_offset = ALIGN(p->value_len, align);
+}
+
+static int lm_cache_init(struct lockmap *map)
+{
+	const struct lockmap_params *p = &map->params;
+	size_t size = sizeof(struct lockmap_entry) + map->key_offset;
+	static atomic_t nr;
+	char *name;
+
+	size += map->key_kind == LM_KEY_LONG ? sizeof(void *) : map->key_len;
+	/* Maps may have one name, caches may not. */
+	name = kasprintf(GFP_KERNEL, "lockmap-%s-%d", p->name, atomic_inc_return(&nr));
+	if (!name)
+		return -ENOMEM;
+	map->cache = lm_cache_create(name, size, offsetof(struct lockmap_entry, data),
+				     p->value_len >= sizeof(void *));
+	kfree(name);
+	return map->cache ? 0 : -ENOMEM;
+}
+
+static int lm_rings_init(struct lockmap *map)
+{
+	unsigned int idle = map->params.max_idle, i;
+
+	map->nr_rings = min(map->nr_shards, rounddown_pow_of_two(idle));
+	map->rings = kvcalloc(map->nr_rings, sizeof(*map->rings), GFP_KERNEL);
+	if (!map->rings)
+		return -ENOMEM;
+	for (i = 0; i < map->nr_rings; i++) {
+		struct lm_ring *ring = &map->rings[i];
+
+		atomic_set(&ring->hand, -1);
+		ring->limit = min(idle / map->nr_rings, LM_RING_FIRST << (LM_RING_CHUNKS - 1));
+		/* One chunk at least, so that there always is a slot. */
+		if (!lm_ring_grow(ring, 0, GFP_KERNEL))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void lm_rings_free(struct lockmap *map)
+{
+	unsigned int i, n;
+
+	for (i = 0; map->rings && i < map->nr_rings; i++) {
+		for (n = 0; n < LM_RING_CHUNKS; n++)
+			kfree(map->rings[i].chunk[n]);
+	}
+	kvfree(map->rings);
+}
+
+static int lm_shards_init(struct lockmap *map)
+{
+	struct rhashtable_params params = lm_rht_params;
+	unsigned int i;
+	int err;
+
+	params.nelem_hint = min_t(size_t, map->params.nelem_hint / map->nr_shards, U16_MAX);
+	map->shards = kvcalloc(map->nr_shards, sizeof(*map->shards), GFP_KERNEL);
+	if (!map->shards)
+		return -ENOMEM;
+	for (i = 0; i < map->nr_shards; i++) {
+		struct lm_shard *shard = &map->shards[i];
+
+		err = rhashtable_init(&shard->table, &params);
+		if (err) {
+			map->nr_shards = i;
+			return err;
+		}
+		init_waitqueue_head(&shard->wq);
+	}
+	return 0;
+}
+
+static void lm_free_entry(void *ptr, void *arg)
+{
+	struct lockmap_entry *entry = ptr;
+	const struct lockmap_params *params = arg;
+
+	if (entry->has_value && params->release)
+		params->release(entry->data);
+	atomic64_set(&entry->lock.word, LM_DEAD);
+	lm_entry_free(entry);
+}
+
+static void lm_shards_free(struct lockmap *map)
+{
+	unsigned int i;
+
+	for (i = 0; map->shards && i < map->nr_shards; i++) {
+		rhashtable_free_and_destroy(&map->shards[i].table, lm_free_entry, &map->params);
+		cond_resched();
+	}
+	kvfree(map->shards);
+}
+
+/* Free a map that nobody uses, whole or half made. */
+static void lm_free(struct lockmap *map)
+{
+	if (map->shrinker)
+		lm_shrinker_destroy(map->shrinker);
+	/* Those who have just unlocked a key may still be at the wait queue or at a ring. */
+	synchronize_rcu();
+	lm_shards_free(map);
+	lm_rings_free(map);
+	kmem_cache_destroy(map->cache);
+	free_percpu(map->values);
+	lockdep_unregister_key(&map->lock_key);
+	kfree(map->params.name);
+	kfree(map);
+}
+
+static int lm_init(struct lockmap *map)
+{
+	struct lockmap_params *p = &map->params;
+	int err;
+
+	p->name = kstrdup(p->name, GFP_KERNEL);
+	if (!p->name)
+		return -ENOMEM;
+	p->gfp = p->gfp ?: GFP_KERNEL;
+	p->max_idle = p->max_idle ?: clamp(totalram_pages() / 4, 1UL << 10, 1UL << 18);
+	map->nr_shards = roundup_pow_of_two(p->nr_shards ?: 4 * num_possible_cpus());
+	map->shard_shift = 31 - ilog2(map->nr_shards);
+	get_random_bytes(&map->hash_key, sizeof(map->hash_key));
+	lm_set_layout(map);
+
+	map->values = alloc_percpu(atomic_long_t);
+	if (!map->values)
+		return -ENOMEM;
+	err = lm_cache_init(map) ?: lm_shards_init(map) ?: lm_rings_init(map);
+	if (err)
+		return err;
+	map->shrinker = lm_shrinker_create(p->name, map, lm_shrink_count, lm_shrink_scan);
+	return map->shrinker ? 0 : -ENOMEM;
+}
+
+struct lockmap *lockmap_create(const struct lockmap_params *params)
+{
+	const char *fault = params ? lm_params_fault(params) : "no parameters";
+	struct lockmap *map;
+	int err;
+
+	if (fault) {
+		pr_err_ratelimited("%s: lockmap_create(): %s\n",
+				   params && params->name ? params->name : "?", fault);
+		return ERR_PTR(-EINVAL);
+	}
+	might_sleep();
+	map = kzalloc(sizeof(*map), GFP_KERNEL);
+	if (!map)
+		return ERR_PTR(-ENOMEM);
+	map->params = *params;
+	map->creator = _RET_IP_;
+	lockdep_register_key(&map->lock_key);
+	err = lm_init(map);
+	if (err) {
+		lm_free(map);
+		return ERR_PTR(err);
+	}
+	mutex_lock(&lm_maps_lock);
+	list_add(&map->node, &lm_maps);
+	mutex_unlock(&lm_maps_lock);
+	return map;
+}
+EXPORT_SYMBOL_GPL(lockmap_create);
+
+static void lm_forget_callbacks(struct lockmap *map)
+{
+	map->params.clone = NULL;
+	map->params.release = NULL;
+}
+
+void lockmap_destroy(struct lockmap *map)
+{
+	unsigned int held;
+
+	if (IS_ERR_OR_NULL(map))
+		return;
+	might_sleep();
+	held = lm_count_held(map, 0, false);
+	if (WARN(held, "lockmap: %s: destroyed with %u keys held; leaked\n", map->params.name,
+		 held)) {
+		map->creator = 0;
+		return;
+	}
+	mutex_lock(&lm_maps_lock);
+	list_del(&map->node);
+	mutex_unlock(&lm_maps_lock);
+	lm_free(map);
+}
+EXPORT_SYMBOL_GPL(lockmap_destroy);
+
+/* A module goes and leaves a map behind, whose callbacks go with it. */
+static int lm_module_notify(struct notifier_block *nb, unsigned long action, void *data)
+{
+	const struct module *mod = data;
+	struct lockmap *map;
+
+	if (action != MODULE_STATE_GOING)
+		return NOTIFY_DONE;
+	mutex_lock(&lm_maps_lock);
+	list_for_each_entry(map, &lm_maps, node) {
+		if (!map->creator || !within_module(map->creator, mod))
+			continue;
+		WARN(1, "lockmap: %s: never destroyed by %s, which is gone; leaked\n",
+		     map->params.name, mod->name);
+		lm_forget_callbacks(map);
+		map->creator = 0;
+	}
+	mutex_unlock(&lm_maps_lock);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block lm_module_nb = { .notifier_call = lm_module_notify };
+
+static int __init lockmap_init(void)
+{
+	return register_module_notifier(&lm_module_nb);
+}
+
+/* Nobody is left who could use the maps that were leaked. */
+static void __exit lockmap_exit(void)
+{
+	struct lockmap *map, *next;
+
+	unregister_module_notifier(&lm_module_nb);
+	list_for_each_entry_safe(map, next, &lm_maps, node) {
+		pr_warn("%s: leaked before, freed now\n", map->params.name);
+		lm_forget_callbacks(map);
+		lm_free(map);
+	}
+}
+
+module_init(lockmap_init);
+module_exit(lockmap_exit);
+MODULE_DESCRIPTION("Hash map in which every key has its own lock");
+MODULE_AUTHOR("The lockmap authors");
+MODULE_LICENSE("Dual MIT/GPL");
+MODULE_VERSION("0.1.0");

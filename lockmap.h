@@ -1,0 +1,855 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * lockmap: a hash map in which every key has its own lock
+ *
+ * This header is the manual; lockmap.c says how it works.
+ *
+ * A map goes from keys (bytes) to values (bytes). Locking a key gives the
+ * caller an entry, through which the value can be read, written, put in and
+ * taken out, and nobody else has that key until the entry is unlocked. A key
+ * need not be in the map to be locked. Holders of different keys never wait
+ * for each other.
+ *
+ *	struct lockmap *map = lockmap_create(&(struct lockmap_params) {
+ *		.name = "inodes", .key_len = sizeof(u64), .value_len = sizeof(struct info),
+ *	});
+ *
+ *	struct lockmap_entry *entry = lockmap_lock_killable(map, &ino, sizeof(ino));
+ *	if (IS_ERR(entry))
+ *		return PTR_ERR(entry);
+ *	info = lockmap_entry_value(entry);		// NULL: not in the map
+ *	if (!info)
+ *		info = lockmap_entry_get_or_insert(entry, &fresh);
+ *	info->users++;
+ *	lockmap_unlock(entry);
+ *
+ * Rules
+ *
+ * - A lock belongs to the task that took it, which unlocks it, unless it was
+ *   disowned (lockmap_entry_disown()) or taken in softirq: those belong to
+ *   nobody, and whoever finishes the work unlocks them.
+ * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
+ * - To hold several keys at once, take them with one lockmap_batch_lock(), or
+ *   one by one in ascending order of the map's key comparison; lockdep checks
+ *   that order.
+ * - No poisoning: the next holder finds the value as the last one left it.
+ * - No priority inheritance. For that use struct rt_mutex.
+ * - Everything may sleep, but for the functions whose Context: says otherwise.
+ *   Nothing here may be called from hard interrupts, from NMI, or with
+ *   interrupts off.
+ * - No call on a map may be in progress when lockmap_destroy() is called.
+ * - A call that fails leaves the map as it was.
+ *
+ * Keys are compared and hashed as bytes, padding included: clear a struct
+ * before its fields are set. Values are bytes as well, aligned to
+ * LOCKMAP_VALUE_ALIGN, and stay where they are while their key is locked.
+ * They may be copied to and from user space in place.
+ */
+#ifndef _LOCKMAP_H
+#define _LOCKMAP_H
+
+#include <linux/build_bug.h>
+#include <linux/cleanup.h>
+#include <linux/err.h>
+#include <linux/gfp.h>
+#include <linux/types.h>
+
+struct lockmap;
+struct lockmap_entry;
+
+/** define LOCKMAP_MAX_KEY_LEN - The longest key that a map can be made for, in bytes. */
+#define LOCKMAP_MAX_KEY_LEN	4096
+/** define LOCKMAP_VALUE_ALIGN - What the address of every value is a multiple of. */
+#define LOCKMAP_VALUE_ALIGN	8
+/** define LOCKMAP_MAX_SHARDS - The most shards that a map can be made with. */
+#define LOCKMAP_MAX_SHARDS	65536
+
+/** define LOCKMAP_VAR_KEY - Keys are of any length from 1 to &lockmap_params.key_len. */
+#define LOCKMAP_VAR_KEY		(1U << 0)
+
+/**
+ * struct lockmap_params - what kind of map lockmap_create() makes
+ * @name: in lockdep, tracepoints, debugfs and messages; copied
+ * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
+ *	the longest that will be used
+ * @value_len: bytes of a value; 0 for a set (a key is there or not) or for
+ *	locks alone. An entry has to fit %KMALLOC_MAX_SIZE
+ * @flags: 0 or %LOCKMAP_VAR_KEY
+ * @gfp: how entries are allocated by calls that may sleep: 0 for %GFP_KERNEL,
+ *	or %GFP_NOFS, %GFP_NOIO, ``| __GFP_ACCOUNT``, ... Flags that clear memory
+ *	or name a zone are refused
+ * @nr_shards: tables that the map is spread over, rounded up to a power of
+ *	two; 0 for four per possible CPU
+ * @nelem_hint: how many keys to make room for at once; 0 to start small. A map
+ *	grows and shrinks by itself either way
+ * @max_idle: how many keys without a value and without a holder may stay
+ *	behind as idle entries, so that locking them again allocates nothing;
+ *	0 for a default. Nothing in this interface tells an idle key from an
+ *	absent one, and idle entries go first when memory gets short
+ * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
+ *	@cmp calls equal must have one hash. Runs under RCU and must not sleep.
+ *	%NULL for a keyed hash that an attacker cannot aim at
+ * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
+ *	are locked and walked in this order. Must not sleep, and must bear bytes
+ *	that change while it looks (the answer is then thrown away). %NULL for
+ *	memcmp(), then length
+ * @clone: how lockmap_get() copies a value out, with the key locked; may sleep.
+ *	%NULL for memcpy(), which needs no lock
+ * @release: called with a value that is dropped: replaced or removed without
+ *	anybody asking for the old one, or destroyed with the map. The key is
+ *	locked (but for lockmap_destroy()); may sleep where the caller may.
+ *	%NULL for nothing
+ */
+struct lockmap_params {
+	const char   *name;
+	size_t        key_len;
+	size_t        value_len;
+	unsigned int  flags;
+	gfp_t         gfp;
+	unsigned int  nr_shards;
+	size_t        nelem_hint;
+	unsigned int  max_idle;
+	u64  (*hash)(const void *key, size_t len, u64 seed);
+	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len);
+	void (*clone)(void *dst, const void *src);
+	void (*release)(void *value);
+};
+
+/**
+ * struct lockmap_key - a key in the array that lockmap_batch_lock() takes
+ * @data: the key's bytes
+ * @len: how many
+ */
+struct lockmap_key {
+	const void *data;
+	size_t len;
+};
+
+/**
+ * struct lockmap_batch - keys locked together
+ * @map: the map that they are of
+ * @nr: number of entries: that of different keys
+ * @entries: the entries, in the order of their keys
+ *
+ * Read only for the caller, and constant from lock to unlock.
+ */
+struct lockmap_batch {
+	struct lockmap *map;
+	unsigned int nr;
+	struct lockmap_entry *entries[];
+};
+
+/**
+ * lockmap_create() - make an empty map
+ * @params: what kind; may be on the stack
+ *
+ * Context: Process context. May sleep.
+ * Return: the map, to be given to lockmap_destroy(); ERR_PTR(-EINVAL) when a
+ * parameter is out of range (the log says which), ERR_PTR(-ENOMEM).
+ */
+struct lockmap *lockmap_create(const struct lockmap_params *params);
+
+/**
+ * lockmap_destroy() - drop all values and free the map
+ * @map: the map; %NULL and error pointers are ignored
+ *
+ * No key may be held and no call on the map may be in progress. If a key is
+ * held all the same, that is reported by a WARN with the map's name and the
+ * number of keys held, and the map is leaked rather than freed under its users.
+ * Entries made by lockmap_entry_alloc() have to be used or freed before.
+ *
+ * Context: Process context. May sleep.
+ */
+void lockmap_destroy(struct lockmap *map);
+
+/**
+ * lockmap_lock() - lock a key, waiting until it is free
+ * @map: the map
+ * @key: the key's bytes, copied if they have to be kept
+ * @len: how many
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: the entry, locked; ERR_PTR(-EINVAL) for a wrong @len or a %NULL,
+ * ERR_PTR(-ENOMEM) when the key was new and there was no memory,
+ * ERR_PTR(-EDEADLK) when the caller holds the key already, or when waiting
+ * would close a circle of tasks that wait for each other.
+ */
+struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_lock_interruptible() - lock a key, waiting until it is free or a signal comes
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
+ */
+struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_lock_killable() - lock a key, waiting until it is free or the task is killed
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
+ */
+struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_lock_timeout() - lock a key, waiting for a limited time
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ * @timeout: how long to wait, in jiffies; 0 not to wait
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: as lockmap_lock(), and ERR_PTR(-ETIMEDOUT).
+ */
+struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len,
+					   unsigned long timeout);
+
+/**
+ * lockmap_trylock() - lock a key if it is free
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ *
+ * A lock that was taken in softirq belongs to no task; see
+ * lockmap_entry_disown().
+ *
+ * Context: Process context or softirq. Never sleeps: may be called with
+ * spinlocks held or bottom halves off.
+ * Return: the entry, locked; ERR_PTR(-EBUSY) when somebody has it, the caller
+ * included; ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
+ */
+struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_entry_alloc() - bring the memory that locking a key may need
+ * @map: the map
+ * @key: the key's bytes, copied
+ * @len: how many
+ * @gfp: how to allocate
+ *
+ * Context: As @gfp says.
+ * Return: an entry for lockmap_lock_prealloc() or lockmap_entry_free();
+ * ERR_PTR(-EINVAL) for a wrong @len, a %NULL or a refused @gfp (see
+ * &lockmap_params.gfp); ERR_PTR(-ENOMEM).
+ */
+struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *key, size_t len,
+					  gfp_t gfp);
+
+/**
+ * lockmap_entry_free() - give back an entry that was not used
+ * @new: from lockmap_entry_alloc(); %NULL and error pointers are ignored
+ *
+ * Context: Process context or softirq.
+ */
+void lockmap_entry_free(struct lockmap_entry *new);
+
+/**
+ * lockmap_lock_prealloc() - lock a key without asking for memory
+ * @map: the map
+ * @new: from lockmap_entry_alloc() with this @map; consumed, also on error
+ *
+ * For paths that must not fail for memory: writeback, I/O completion in a
+ * worker, rollback. Where the table behind the map has to grow first and there
+ * is no memory for that either, it waits for the table's own worker.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: the entry for @new's key, locked: @new itself, or the one that the
+ * map had already; ERR_PTR(-EDEADLK) as lockmap_lock(); ERR_PTR(-EINVAL) when
+ * @new is %NULL, an error pointer (which is returned as it is), or of another
+ * map.
+ */
+struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new);
+
+/**
+ * lockmap_unlock() - let go of a key
+ * @entry: the entry; it must not be touched afterwards, nor its key and value
+ *
+ * By the task that locked it; for one taken in softirq or disowned, by anybody.
+ *
+ * Context: Process context; for an entry that belongs to no task, softirq too.
+ */
+void lockmap_unlock(struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_disown() - keep a key locked, but for no task
+ * @entry: the entry, locked by the caller
+ *
+ * As I/O code does with page and buffer locks: whoever finishes the work
+ * unlocks the entry, another task or a completion in softirq. Nobody gets
+ * -EDEADLK for it any more, and waiters do not spin for it.
+ *
+ * Context: Any that may hold the entry.
+ */
+void lockmap_entry_disown(struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_key() - the key of an entry
+ * @entry: the entry, locked by the caller
+ * @len: set to the key's length if not %NULL
+ *
+ * Context: Any that may hold the entry.
+ * Return: the key's bytes, valid until the unlock.
+ */
+const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len);
+
+/**
+ * lockmap_entry_value() - the value of an entry
+ * @entry: the entry, locked by the caller
+ *
+ * Context: Any that may hold the entry.
+ * Return: the value, which the caller may write and which is valid until the
+ * unlock or the removal; %NULL when the key has none. In a map with no
+ * &lockmap_params.value_len a present key has a pointer to no bytes.
+ */
+void *lockmap_entry_value(struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_insert() - give a key a value
+ * @entry: the entry, locked by the caller
+ * @value: the value, copied; %NULL for all zero
+ * @old: if not %NULL, where a value that was there is copied to; it then
+ *	belongs to the caller. Else it is released
+ *
+ * Context: Any that may hold the entry; &lockmap_params.release is called.
+ * Return: true when there was a value before.
+ */
+bool lockmap_entry_insert(struct lockmap_entry *entry, const void *value, void *old);
+
+/**
+ * lockmap_entry_remove() - take a key's value away
+ * @entry: the entry, locked by the caller, and locked still afterwards
+ * @old: if not %NULL, where the value is copied to; it then belongs to the
+ *	caller. Else it is released
+ *
+ * Context: Any that may hold the entry; &lockmap_params.release is called.
+ * Return: true when there was a value.
+ */
+bool lockmap_entry_remove(struct lockmap_entry *entry, void *old);
+
+/**
+ * lockmap_entry_get_or_insert() - the value of an entry, put in if there is none
+ * @entry: the entry, locked by the caller
+ * @value: the value to put in, copied; %NULL for all zero
+ *
+ * Context: Any that may hold the entry.
+ * Return: the value, as lockmap_entry_value(); never %NULL.
+ */
+void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value);
+
+/**
+ * lockmap_get() - copy a key's value out
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ * @value: where to copy the value; %NULL only to ask
+ *
+ * Waits while the key is held. On a key that is not held nothing is written
+ * that other CPUs share, so readers do not slow each other down; with
+ * &lockmap_params.clone the key is locked instead.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0; -ENOENT when the key has no value; -EINVAL for a wrong @len or a
+ * %NULL; -EDEADLK when the caller holds the key.
+ */
+int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
+
+/**
+ * lockmap_contains() - whether a key has a value
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ *
+ * Waits while somebody else holds the key. The holder itself gets the answer
+ * at once.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: true when it has. False for a wrong @len or a %NULL.
+ */
+bool lockmap_contains(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_insert() - give a key a value
+ * @map: the map
+ * @key: the key's bytes, copied
+ * @len: how many
+ * @value: the value, copied; %NULL for all zero
+ * @old: as for lockmap_entry_insert()
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0 when the key had no value, 1 when it had; else an error as
+ * lockmap_lock() gives it: -EINVAL, -ENOMEM, -EDEADLK.
+ */
+int lockmap_insert(struct lockmap *map, const void *key, size_t len, const void *value, void *old);
+
+/**
+ * lockmap_remove() - take a key's value away
+ * @map: the map
+ * @key: the key's bytes
+ * @len: how many
+ * @old: as for lockmap_entry_remove()
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0; -ENOENT when there was no value; -EINVAL, -EDEADLK as
+ * lockmap_lock().
+ */
+int lockmap_remove(struct lockmap *map, const void *key, size_t len, void *old);
+
+/**
+ * lockmap_len() - how many keys have a value
+ * @map: the map
+ *
+ * Context: Any.
+ * Return: the number: exact when nobody inserts or removes, else close.
+ */
+size_t lockmap_len(struct lockmap *map);
+
+/**
+ * lockmap_is_empty() - whether no key has a value
+ * @map: the map
+ *
+ * Context: Any.
+ * Return: as lockmap_len() == 0.
+ */
+bool lockmap_is_empty(struct lockmap *map);
+
+/**
+ * lockmap_for_each() - visit every value
+ * @map: the map
+ * @fn: called with each value, its key locked and no other; may write the
+ *	value and may sleep; non-zero stops the walk
+ * @arg: given to @fn
+ *
+ * A value that is there from the beginning to the end is visited exactly once;
+ * one that comes or goes meanwhile at most once. One that is held is waited
+ * for. No order.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
+ * when the caller holds a key of the map; -EINVAL for a %NULL.
+ */
+int lockmap_for_each(struct lockmap *map,
+		     int (*fn)(const void *key, size_t len, void *value, void *arg), void *arg);
+
+/**
+ * lockmap_retain() - remove the values that are not to be kept
+ * @map: the map
+ * @keep: called as @fn of lockmap_for_each() is; false drops the value
+ * @arg: given to @keep
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0, or an error as lockmap_for_each() gives it.
+ */
+int lockmap_retain(struct lockmap *map,
+		   bool (*keep)(const void *key, size_t len, void *value, void *arg), void *arg);
+
+/**
+ * lockmap_clear() - remove all values
+ * @map: the map
+ *
+ * Those that are held are waited for.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0, or an error as lockmap_for_each() gives it.
+ */
+int lockmap_clear(struct lockmap *map);
+
+/**
+ * lockmap_batch_lock() - lock many keys without deadlock
+ * @map: the map
+ * @keys: the keys in any order; one may be there more than once
+ * @n: how many; 0 gives an empty batch
+ *
+ * Keys are taken in the order of &lockmap_params.cmp, so that any number of
+ * batches may overlap. All or none.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: the batch, for lockmap_batch_unlock(); errors as lockmap_lock().
+ */
+struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
+					 unsigned int n);
+
+/**
+ * lockmap_batch_lock_interruptible() - lock many keys, or none when a signal comes
+ * @map: the map
+ * @keys: the keys
+ * @n: how many
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
+ */
+struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
+						       const struct lockmap_key *keys,
+						       unsigned int n);
+
+/**
+ * lockmap_batch_lock_killable() - lock many keys, or none when the task is killed
+ * @map: the map
+ * @keys: the keys
+ * @n: how many
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
+ */
+struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
+						  const struct lockmap_key *keys, unsigned int n);
+
+/**
+ * lockmap_batch_lock_timeout() - lock many keys, or none when time is up
+ * @map: the map
+ * @keys: the keys
+ * @n: how many
+ * @timeout: how long to wait in all, in jiffies; 0 not to wait
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: as lockmap_batch_lock(), and ERR_PTR(-ETIMEDOUT).
+ */
+struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
+						 const struct lockmap_key *keys, unsigned int n,
+						 unsigned long timeout);
+
+/**
+ * lockmap_batch_trylock() - lock many keys if all are free
+ * @map: the map
+ * @keys: the keys
+ * @n: how many
+ *
+ * Context: As lockmap_trylock(). Never sleeps.
+ * Return: the batch; errors as lockmap_trylock().
+ */
+struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lockmap_key *keys,
+					    unsigned int n);
+
+/**
+ * lockmap_batch_unlock() - let go of all keys of a batch, and free it
+ * @batch: the batch; %NULL and error pointers are ignored
+ *
+ * Context: As lockmap_unlock().
+ */
+void lockmap_batch_unlock(struct lockmap_batch *batch);
+
+/**
+ * lockmap_batch_entry() - find a key's entry in a batch
+ * @batch: the batch
+ * @key: the key's bytes
+ * @len: how many
+ *
+ * The entry is unlocked with the batch, never by itself.
+ *
+ * Context: Any that may hold the batch.
+ * Return: the entry; %NULL when the batch does not have the key.
+ */
+struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *key, size_t len);
+
+/**
+ * lockmap_batch_for_each() - go through a batch in the order of its keys
+ * @batch: the batch
+ * @entry: a struct lockmap_entry * that is set to each entry
+ */
+#define lockmap_batch_for_each(batch, entry)					\
+	for (unsigned int __lm_i = 0;						\
+	     __lm_i < (batch)->nr && ((entry) = (batch)->entries[__lm_i], 1);	\
+	     __lm_i++)
+
+/*
+ * Scope guards (linux/cleanup.h). The key is unlocked when the variable goes
+ * out of scope; check it with IS_ERR() first, as after the function:
+ *
+ *	CLASS(lockmap_lock_killable, entry)(map, &key, sizeof(key));
+ *	if (IS_ERR(entry))
+ *		return PTR_ERR(entry);
+ *
+ *	struct lockmap_entry *entry __free(lockmap_unlock) = lockmap_trylock(map, &key, len);
+ *
+ * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch.
+ */
+DEFINE_FREE(lockmap_destroy, struct lockmap *, if (!IS_ERR_OR_NULL(_T)) lockmap_destroy(_T))
+DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *,
+	    if (!IS_ERR_OR_NULL(_T)) lockmap_entry_free(_T))
+DEFINE_FREE(lockmap_unlock, struct lockmap_entry *, if (!IS_ERR_OR_NULL(_T)) lockmap_unlock(_T))
+DEFINE_FREE(lockmap_batch_unlock, struct lockmap_batch *,
+	    if (!IS_ERR_OR_NULL(_T)) lockmap_batch_unlock(_T))
+
+#define __LOCKMAP_ENTRY_CLASS(func)						\
+DEFINE_CLASS(func, struct lockmap_entry *,					\
+	     if (!IS_ERR_OR_NULL(_T)) lockmap_unlock(_T), func(map, key, len),	\
+	     struct lockmap *map, const void *key, size_t len)
+#define __LOCKMAP_BATCH_CLASS(func)						\
+DEFINE_CLASS(func, struct lockmap_batch *,					\
+	     if (!IS_ERR_OR_NULL(_T)) lockmap_batch_unlock(_T), func(map, keys, n), \
+	     struct lockmap *map, const struct lockmap_key *keys, unsigned int n)
+
+__LOCKMAP_ENTRY_CLASS(lockmap_lock);
+__LOCKMAP_ENTRY_CLASS(lockmap_lock_interruptible);
+__LOCKMAP_ENTRY_CLASS(lockmap_lock_killable);
+__LOCKMAP_ENTRY_CLASS(lockmap_trylock);
+__LOCKMAP_BATCH_CLASS(lockmap_batch_lock);
+__LOCKMAP_BATCH_CLASS(lockmap_batch_lock_interruptible);
+__LOCKMAP_BATCH_CLASS(lockmap_batch_lock_killable);
+__LOCKMAP_BATCH_CLASS(lockmap_batch_trylock);
+
+/**
+ * DEFINE_LOCKMAP() - the same interface for one type of key and one of value
+ * @name: prefix of what is defined
+ * @key_type: type of the keys, of fixed size
+ * @value_type: type of the values; an empty struct for a set
+ *
+ * Defines struct @name, struct @name_entry, struct @name_batch and functions
+ * called as those above with @name for "lockmap", which take pointers to
+ * @key_type and @value_type in place of bytes and lengths: with
+ * ``DEFINE_LOCKMAP(inodes, u64, struct info)`` there are inodes_create(),
+ * inodes_lock(), inodes_entry_value() and so on. A wrong type does not compile.
+ * @name_create() takes a struct lockmap_params, or %NULL for defaults, and
+ * sets key_len and value_len itself. A batch takes an array of what
+ * @name_key() makes of a pointer to a key; @name_batch_nr() and
+ * @name_batch_nth() go through it. Write a semicolon behind it.
+ */
+#define DEFINE_LOCKMAP(name, key_type, value_type)					\
+static_assert(__alignof__(value_type) <= LOCKMAP_VALUE_ALIGN);				\
+struct name;										\
+struct name##_entry;									\
+struct name##_batch;									\
+struct name##_key {									\
+	struct lockmap_key key;								\
+};											\
+__LOCKMAP_TYPED_MAP(name, key_type, value_type)						\
+__LOCKMAP_TYPED_ENTRY(name, key_type, value_type)					\
+__LOCKMAP_TYPED_WALK(name, key_type, value_type)					\
+__LOCKMAP_TYPED_BATCH(name, key_type)							\
+struct name
+
+/* What DEFINE_LOCKMAP() is made of: casts, and nothing else. */
+#define __LOCKMAP_TYPED_MAP(name, key_type, value_type)					\
+static inline __maybe_unused struct name *						\
+name##_create(const struct lockmap_params *params)					\
+{											\
+	struct lockmap_params p = { .name = #name };					\
+											\
+	if (params)									\
+		p = *params;								\
+	p.name = p.name ?: #name;							\
+	p.key_len = sizeof(key_type);							\
+	p.value_len = sizeof(value_type);						\
+	return (struct name *)lockmap_create(&p);					\
+}											\
+											\
+static inline __maybe_unused void name##_destroy(struct name *map)			\
+{											\
+	lockmap_destroy((struct lockmap *)map);						\
+}											\
+											\
+static inline __maybe_unused int							\
+name##_get(struct name *map, const key_type *key, value_type *value)			\
+{											\
+	return lockmap_get((struct lockmap *)map, key, sizeof(*key), value);		\
+}											\
+											\
+static inline __maybe_unused bool name##_contains(struct name *map, const key_type *key)	\
+{											\
+	return lockmap_contains((struct lockmap *)map, key, sizeof(*key));		\
+}											\
+											\
+static inline __maybe_unused int							\
+name##_insert(struct name *map, const key_type *key, const value_type *value, value_type *old)	\
+{											\
+	return lockmap_insert((struct lockmap *)map, key, sizeof(*key), value, old);	\
+}											\
+											\
+static inline __maybe_unused int							\
+name##_remove(struct name *map, const key_type *key, value_type *old)			\
+{											\
+	return lockmap_remove((struct lockmap *)map, key, sizeof(*key), old);		\
+}											\
+											\
+static inline __maybe_unused size_t name##_len(struct name *map)			\
+{											\
+	return lockmap_len((struct lockmap *)map);					\
+}											\
+											\
+static inline __maybe_unused bool name##_is_empty(struct name *map)			\
+{											\
+	return lockmap_is_empty((struct lockmap *)map);					\
+}											\
+											\
+static inline __maybe_unused int name##_clear(struct name *map)				\
+{											\
+	return lockmap_clear((struct lockmap *)map);					\
+}
+
+#define __LOCKMAP_TYPED_LOCK(name, key_type, func)					\
+static inline __maybe_unused struct name##_entry *					\
+name##_##func(struct name *map, const key_type *key)					\
+{											\
+	return (struct name##_entry *)lockmap_##func((struct lockmap *)map, key, sizeof(*key));	\
+}
+
+#define __LOCKMAP_TYPED_ENTRY(name, key_type, value_type)				\
+__LOCKMAP_TYPED_LOCK(name, key_type, lock)						\
+__LOCKMAP_TYPED_LOCK(name, key_type, lock_interruptible)				\
+__LOCKMAP_TYPED_LOCK(name, key_type, lock_killable)					\
+__LOCKMAP_TYPED_LOCK(name, key_type, trylock)						\
+											\
+static inline __maybe_unused struct name##_entry *					\
+name##_lock_timeout(struct name *map, const key_type *key, unsigned long timeout)	\
+{											\
+	return (struct name##_entry *)lockmap_lock_timeout((struct lockmap *)map, key,	\
+							   sizeof(*key), timeout);	\
+}											\
+											\
+static inline __maybe_unused struct name##_entry *					\
+name##_entry_alloc(struct name *map, const key_type *key, gfp_t gfp)			\
+{											\
+	return (struct name##_entry *)lockmap_entry_alloc((struct lockmap *)map, key,	\
+							  sizeof(*key), gfp);		\
+}											\
+											\
+static inline __maybe_unused void name##_entry_free(struct name##_entry *new)		\
+{											\
+	lockmap_entry_free((struct lockmap_entry *)new);				\
+}											\
+											\
+static inline __maybe_unused struct name##_entry *					\
+name##_lock_prealloc(struct name *map, struct name##_entry *new)			\
+{											\
+	return (struct name##_entry *)lockmap_lock_prealloc((struct lockmap *)map,	\
+							    (struct lockmap_entry *)new);	\
+}											\
+											\
+static inline __maybe_unused void name##_unlock(struct name##_entry *entry)		\
+{											\
+	lockmap_unlock((struct lockmap_entry *)entry);					\
+}											\
+											\
+static inline __maybe_unused void name##_entry_disown(struct name##_entry *entry)	\
+{											\
+	lockmap_entry_disown((struct lockmap_entry *)entry);				\
+}											\
+											\
+static inline __maybe_unused const key_type *						\
+name##_entry_key(const struct name##_entry *entry)					\
+{											\
+	return lockmap_entry_key((const struct lockmap_entry *)entry, NULL);		\
+}											\
+											\
+static inline __maybe_unused value_type *name##_entry_value(struct name##_entry *entry)	\
+{											\
+	return lockmap_entry_value((struct lockmap_entry *)entry);			\
+}											\
+											\
+static inline __maybe_unused bool							\
+name##_entry_insert(struct name##_entry *entry, const value_type *value, value_type *old)	\
+{											\
+	return lockmap_entry_insert((struct lockmap_entry *)entry, value, old);		\
+}											\
+											\
+static inline __maybe_unused bool							\
+name##_entry_remove(struct name##_entry *entry, value_type *old)			\
+{											\
+	return lockmap_entry_remove((struct lockmap_entry *)entry, old);		\
+}											\
+											\
+static inline __maybe_unused value_type *						\
+name##_entry_get_or_insert(struct name##_entry *entry, const value_type *value)		\
+{											\
+	return lockmap_entry_get_or_insert((struct lockmap_entry *)entry, value);	\
+}
+
+#define __LOCKMAP_TYPED_WALK(name, key_type, value_type)				\
+struct name##_walk {									\
+	union {										\
+		int (*fn)(const key_type *key, value_type *value, void *arg);		\
+		bool (*keep)(const key_type *key, value_type *value, void *arg);	\
+	};										\
+	void *arg;									\
+};											\
+											\
+static inline __maybe_unused int							\
+name##_walk_fn(const void *key, size_t len, void *value, void *arg)			\
+{											\
+	const struct name##_walk *walk = arg;						\
+											\
+	return walk->fn(key, value, walk->arg);						\
+}											\
+											\
+static inline __maybe_unused bool							\
+name##_walk_keep(const void *key, size_t len, void *value, void *arg)			\
+{											\
+	const struct name##_walk *walk = arg;						\
+											\
+	return walk->keep(key, value, walk->arg);					\
+}											\
+											\
+static inline __maybe_unused int							\
+name##_for_each(struct name *map, int (*fn)(const key_type *key, value_type *value, void *arg),	\
+		void *arg)								\
+{											\
+	struct name##_walk walk = { .fn = fn, .arg = arg };				\
+											\
+	return lockmap_for_each((struct lockmap *)map, fn ? name##_walk_fn : NULL, &walk);	\
+}											\
+											\
+static inline __maybe_unused int							\
+name##_retain(struct name *map, bool (*keep)(const key_type *key, value_type *value, void *arg),	\
+	      void *arg)								\
+{											\
+	struct name##_walk walk = { .keep = keep, .arg = arg };				\
+											\
+	return lockmap_retain((struct lockmap *)map, keep ? name##_walk_keep : NULL, &walk);	\
+}
+
+#define __LOCKMAP_TYPED_BATCH_LOCK(name, func)						\
+static inline __maybe_unused struct name##_batch *					\
+name##_##func(struct name *map, const struct name##_key *keys, unsigned int n)		\
+{											\
+	return (struct name##_batch *)lockmap_##func((struct lockmap *)map, &keys->key, n);	\
+}
+
+#define __LOCKMAP_TYPED_BATCH(name, key_type)						\
+static inline __maybe_unused struct name##_key name##_key(const key_type *key)		\
+{											\
+	return (struct name##_key) { { .data = key, .len = sizeof(*key) } };		\
+}											\
+											\
+__LOCKMAP_TYPED_BATCH_LOCK(name, batch_lock)						\
+__LOCKMAP_TYPED_BATCH_LOCK(name, batch_lock_interruptible)				\
+__LOCKMAP_TYPED_BATCH_LOCK(name, batch_lock_killable)					\
+__LOCKMAP_TYPED_BATCH_LOCK(name, batch_trylock)						\
+											\
+static inline __maybe_unused struct name##_batch *					\
+name##_batch_lock_timeout(struct name *map, const struct name##_key *keys, unsigned int n,	\
+			  unsigned long timeout)					\
+{											\
+	return (struct name##_batch *)lockmap_batch_lock_timeout((struct lockmap *)map,	\
+								 &keys->key, n, timeout);	\
+}											\
+											\
+static inline __maybe_unused void name##_batch_unlock(struct name##_batch *batch)	\
+{											\
+	lockmap_batch_unlock((struct lockmap_batch *)batch);				\
+}											\
+											\
+static inline __maybe_unused unsigned int name##_batch_nr(const struct name##_batch *batch)	\
+{											\
+	return ((const struct lockmap_batch *)batch)->nr;				\
+}											\
+											\
+static inline __maybe_unused struct name##_entry *					\
+name##_batch_nth(struct name##_batch *batch, unsigned int i)				\
+{											\
+	return (struct name##_entry *)((struct lockmap_batch *)batch)->entries[i];	\
+}											\
+											\
+static inline __maybe_unused struct name##_entry *					\
+name##_batch_entry(struct name##_batch *batch, const key_type *key)			\
+{											\
+	return (struct name##_entry *)lockmap_batch_entry((struct lockmap_batch *)batch, key,	\
+							  sizeof(*key));		\
+}
+
+#endif /* _LOCKMAP_H */

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * Every difference between kernels. The rest of the code is written for the
+ * newest; this is the only file that may look at LINUX_VERSION_CODE.
+ */
+#ifndef _LOCKMAP_COMPAT_H
+#define _LOCKMAP_COMPAT_H
+
+#include <linux/math64.h>
+#include <linux/rhashtable.h>
+#include <linux/sched.h>
+#include <linux/shrinker.h>
+#include <linux/siphash.h>
+#include <linux/slab.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
+#error "lockmap is for Linux 6.1 to 7.3"
+#endif
+
+/* 6.12: moved. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+#include <linux/unaligned.h>
+#else
+#include <asm/unaligned.h>
+#endif
+
+/* 7.2: rhashtable can be told not to rehash, and not to refuse, because of long chains. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
+#define LM_RHT_INSECURE_ELASTICITY	.insecure_elasticity = true,
+#else
+#define LM_RHT_INSECURE_ELASTICITY
+#endif
+
+/* 6.7: exported to modules. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+#include <trace/events/lock.h>
+#define lm_contention_begin(lock)	trace_contention_begin(lock, 0)
+#define lm_contention_end(lock, ret)	trace_contention_end(lock, ret)
+#else
+#define lm_contention_begin(lock)	do { } while (0)
+#define lm_contention_end(lock, ret)	do { } while (0)
+#endif
+
+/* A stable backport to 6.1. */
+#ifndef lock_set_cmp_fn
+#define lock_set_cmp_fn(lock, ...)	do { } while (0)
+#endif
+
+/* Before 7.0 only there with SMP; without it the owner of a held lock never runs. */
+static inline bool lm_owner_on_cpu(struct task_struct *task)
+{
+#ifdef CONFIG_SMP
+	return owner_on_cpu(task);
+#else
+	return false;
+#endif
+}
+
+/*
+ * 6.12: the free pointer of a type-safe cache may lie within the object, where
+ * no reader cares. Bytes from @start on may be copied to and from user space.
+ */
+static inline struct kmem_cache *lm_cache_create(const char *name, unsigned int size,
+						 unsigned int start, bool freeptr_at_start)
+{
+	const slab_flags_t flags = SLAB_TYPESAFE_BY_RCU | SLAB_RECLAIM_ACCOUNT;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	struct kmem_cache_args args = {
+		.align = __alignof__(u64),
+		.useroffset = start,
+		.usersize = size - start,
+		.freeptr_offset = start,
+		.use_freeptr_offset = freeptr_at_start,
+	};
+
+	return kmem_cache_create(name, size, &args, flags);
+#else
+	return kmem_cache_create_usercopy(name, size, __alignof__(u64), flags, start,
+					  size - start, NULL);
+#endif
+}
+
+/* 6.7: shrinkers are allocated. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+static inline void *lm_shrinker_data(struct shrinker *shrinker)
+{
+	return shrinker->private_data;
+}
+
+static inline struct shrinker *
+lm_shrinker_create(const char *name, void *data,
+		   unsigned long (*count)(struct shrinker *, struct shrink_control *),
+		   unsigned long (*scan)(struct shrinker *, struct shrink_control *))
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "lockmap:%s", name);
+
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker->private_data = data;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+static inline void lm_shrinker_destroy(struct shrinker *shrinker)
+{
+	shrinker_free(shrinker);
+}
+#else
+struct lm_shrinker {
+	struct shrinker shrinker;
+	void *data;
+};
+
+static inline void *lm_shrinker_data(struct shrinker *shrinker)
+{
+	return container_of(shrinker, struct lm_shrinker, shrinker)->data;
+}
+
+static inline struct shrinker *
+lm_shrinker_create(const char *name, void *data,
+		   unsigned long (*count)(struct shrinker *, struct shrink_control *),
+		   unsigned long (*scan)(struct shrinker *, struct shrink_control *))
+{
+	struct lm_shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
+
+	if (!s)
+		return NULL;
+	s->shrinker.count_objects = count;
+	s->shrinker.scan_objects = scan;
+	s->shrinker.seeks = DEFAULT_SEEKS;
+	s->data = data;
+	if (register_shrinker(&s->shrinker, "lockmap:%s", name)) {
+		kfree(s);
+		return NULL;
+	}
+	return &s->shrinker;
+}
+
+static inline void lm_shrinker_destroy(struct shrinker *shrinker)
+{
+	unregister_shrinker(shrinker);
+	kfree(container_of(shrinker, struct lm_shrinker, shrinker));
+}
+#endif
+
+/*
+ * The upper half of b + sum(a[i] * w[i]) modulo 2^128, with random a and b: a
+ * strongly universal hash of the words w (Dietzfelbinger, "Universal hashing
+ * and k-wise independent random variables via integer arithmetic without
+ * primes", 1996). Without 128-bit integers, SipHash. See lm_hash_bytes().
+ */
+struct lm_hash_key {
+	u64 a[6];
+	u64 b[2];
+	siphash_key_t sip;
+};
+
+#ifdef __SIZEOF_INT128__
+static __always_inline unsigned __int128 lm_u128(const u64 *half)
+{
+	return (unsigned __int128)half[1] << 64 | half[0];
+}
+
+static __always_inline u64 lm_hash_1(const struct lm_hash_key *key, u64 x)
+{
+	return (lm_u128(key->b) + lm_u128(key->a) * x) >> 64;
+}
+
+static __always_inline u64 lm_hash_3(const struct lm_hash_key *key, u64 x, u64 y, u64 z)
+{
+	return (lm_u128(key->b) + lm_u128(key->a) * x + lm_u128(key->a + 2) * y +
+		lm_u128(key->a + 4) * z) >> 64;
+}
+#else
+static __always_inline u64 lm_hash_1(const struct lm_hash_key *key, u64 x)
+{
+	return siphash_1u64(x, &key->sip);
+}
+
+static __always_inline u64 lm_hash_3(const struct lm_hash_key *key, u64 x, u64 y, u64 z)
+{
+	return siphash_3u64(x, y, z, &key->sip);
+}
+#endif
+
+#endif /* _LOCKMAP_COMPAT_H */

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * The lock of one key: a state word, and a wait queue that it shares with other
+ * keys. There is no map in here.
+ *
+ * The word
+ * --------
+ *
+ *	 63            32 31             8 7                      0
+ *	+----------------+----------------+------------------------+
+ *	|    version     |     owner      |         flags          |
+ *	+----------------+----------------+------------------------+
+ *
+ * LOCKED	somebody has the key. The owner field is the task's pid, or 0 if
+ *		the lock belongs to no task.
+ * WAITERS	somebody is on the wait queue for it. Set and cleared with the
+ *		queue's lock held, and the word's memory stays what it is while
+ *		this is set: waiters need no reference count.
+ * HANDOFF	the first waiter lost too often: the lock goes to it without
+ *		being free in between. Only with WAITERS; with the queue's lock.
+ * VALUE	the key has a value. Set by the unlock, so it says nothing while
+ *		LOCKED.
+ * DEAD		the word is not of any key now, and cannot be locked.
+ * IDLE		in the ring of idle entries (lockmap.c), or about to be.
+ * REFERENCED	locked again since the clock hand passed.
+ *
+ * The version moves with every unlock and with every death. Who reads the word,
+ * then anything that only holders write, and then finds the word unchanged, has
+ * read what belongs together. A compare-exchange that succeeds tells the same:
+ * what was found out about the word's key after reading it still holds.
+ *
+ * Waiting
+ * -------
+ *
+ * As in kernel/locking/mutex.c: spin while the owner runs; then queue up, and
+ * compete with newcomers when woken; after LM_MAX_LOSSES lost races ask for a
+ * hand-off. A waiter looks at the word with the queue's lock held before it
+ * believes in a signal or a timeout, and one that leaves empty-handed passes on
+ * the wakeup that it may have had. So no wakeup is lost.
+ *
+ * Lock order: the wait queue's lock is innermost, but for the scheduler's.
+ */
+#ifndef _LOCKMAP_LOCK_H
+#define _LOCKMAP_LOCK_H
+
+#define LM_LOCKED	BIT_ULL(0)
+#define LM_WAITERS	BIT_ULL(1)
+#define LM_HANDOFF	BIT_ULL(2)
+#define LM_VALUE	BIT_ULL(3)
+#define LM_DEAD		BIT_ULL(4)
+#define LM_IDLE		BIT_ULL(5)
+#define LM_REFERENCED	BIT_ULL(6)
+
+#define LM_OWNER_SHIFT	8
+#define LM_OWNER	GENMASK_ULL(31, LM_OWNER_SHIFT)
+#define LM_VERSION_ONE	BIT_ULL(32)
+#define LM_VERSION	GENMASK_ULL(63, 32)
+
+static_assert(PID_MAX_LIMIT <= LM_OWNER >> LM_OWNER_SHIFT);
+
+/* How often a waiter may lose a race before it gets the lock by hand-off; the folio lock's figure. */
+#define LM_MAX_LOSSES	5
+/* How long to spin for one owner, and how many rounds between looks at the clock. */
+#define LM_SPIN_NS	(50 * NSEC_PER_USEC)
+#define LM_SPIN_ROUNDS	32
+
+struct lm_lock {
+	atomic64_t word;
+};
+
+enum lm_result {
+	LM_WAITING,
+	LM_GRANTED,	/* the waker took the lock for this waiter */
+	LM_GONE,	/* the word died: look the key up again */
+};
+
+/**
+ * struct lm_waiter - a task that waits, on its stack
+ * @wait: on the queue from lm_enqueue() until granted, gone or left
+ * @lock: what it waits for
+ * @self: owner bits to lock it with
+ * @result: protected by the queue's lock, as are the next two
+ * @woken: was chosen by lm_wake() and has not looked yet
+ * @losses: how often it was woken in vain
+ */
+struct lm_waiter {
+	struct wait_queue_entry wait;
+	struct lm_lock *lock;
+	u64 self;
+	enum lm_result result;
+	bool woken;
+	unsigned int losses;
+};
+
+/* What lm_wake_function() gets to know: of which lock and queue, and whether to hand over. */
+struct lm_wakeup {
+	struct lm_lock *lock;
+	struct wait_queue_head *wq;
+	bool hand_off;
+	bool handed_off;
+	u64 set;
+};
+
+/* The owner bits of whoever runs now; 0 in softirq, where locks belong to no task. */
+static __always_inline u64 lm_self(void)
+{
+	return in_task() ? (u64)current->pid << LM_OWNER_SHIFT : 0;
+}
+
+/*
+ * Take the lock if it is as it was when @old was read, and free.
+ *
+ * Fully ordered, and that is needed:
+ * (A) what the holder writes after this is seen with LOCKED or a later version;
+ *     pairs with the smp_rmb() of a lockless reader in lm_read_value().
+ * (B) what the last holder wrote is seen: pairs with the release in lm_unlock()
+ *     and lm_hand_off().
+ */
+static __always_inline bool lm_acquire(struct lm_lock *lock, u64 old, u64 self)
+{
+	return !(old & (LM_LOCKED | LM_DEAD)) &&
+	       atomic64_try_cmpxchg(&lock->word, &old, old | LM_LOCKED | self);
+}
+
+/* Turn a free word with nothing to keep it into a dead one. */
+static inline bool lm_kill(struct lm_lock *lock, u64 old)
+{
+	return !(old & (LM_LOCKED | LM_WAITERS | LM_VALUE | LM_DEAD)) &&
+	       atomic64_try_cmpxchg(&lock->word, &old, ((old & LM_VERSION) + LM_VERSION_ONE) | LM_DEAD);
+}
+
+static inline struct lm_waiter *lm_first_waiter(struct wait_queue_head *wq,
+						const struct lm_lock *lock)
+{
+	struct lm_waiter *waiter;
+
+	lockdep_assert_held(&wq->lock);
+	list_for_each_entry(waiter, &wq->head, wait.entry) {
+		if (waiter->lock == lock)
+			return waiter;
+	}
+	return NULL;
+}
+
+/* Take a waiter off the queue, and from the word what was there for its sake. */
+static inline void lm_dequeue(struct wait_queue_head *wq, struct lm_waiter *waiter)
+{
+	u64 gone = LM_HANDOFF;
+
+	list_del_init(&waiter->wait.entry);
+	if (!lm_first_waiter(wq, waiter->lock))
+		gone |= LM_WAITERS;
+	atomic64_andnot(gone, &waiter->lock->word);
+}
+
+/* Give the lock to a waiter; the caller is the holder, and no more after this. */
+static inline void lm_grant(struct wait_queue_head *wq, struct lm_waiter *waiter, u64 set)
+{
+	u64 old, new;
+
+	lm_dequeue(wq, waiter);
+	old = atomic64_read(&waiter->lock->word);
+	do {
+		new = (old & ~(LM_OWNER | LM_VALUE)) | (set & LM_VALUE) | waiter->self;
+		new += LM_VERSION_ONE;
+		/* (B) as at an unlock; the waiter learns of it with the queue's lock held. */
+	} while (!atomic64_try_cmpxchg_release(&waiter->lock->word, &old, new));
+	waiter->result = LM_GRANTED;
+}
+
+/* Called for one waiter after the other, in the order they came, until it returns 1. */
+static inline int lm_wake_function(struct wait_queue_entry *wait, unsigned int mode, int flags,
+				   void *key)
+{
+	struct lm_waiter *waiter = container_of(wait, struct lm_waiter, wait);
+	struct lm_wakeup *wakeup = key;
+
+	if (waiter->lock != wakeup->lock)
+		return 0;
+	if (wakeup->hand_off) {
+		lm_grant(wakeup->wq, waiter, wakeup->set);
+		wakeup->handed_off = true;
+	}
+	if (!waiter->woken) {
+		waiter->woken = true;
+		/* It cannot go away under us: it needs the queue's lock to return. */
+		wake_up_process(waiter->wait.private);
+	}
+	return 1;
+}
+
+static inline void lm_wake_locked(struct wait_queue_head *wq, struct lm_lock *lock)
+{
+	struct lm_wakeup wakeup = { .lock = lock, .wq = wq };
+
+	__wake_up_locked_key(wq, TASK_NORMAL, &wakeup);
+}
+
+/*
+ * The word that an unlock leaves. @set is LM_VALUE, or LM_IDLE when there is no
+ * value; an entry that was IDLE before becomes REFERENCED.
+ */
+static __always_inline u64 lm_unlocked(u64 old, u64 set)
+{
+	static_assert(LM_REFERENCED == LM_IDLE << 1);
+
+	return ((old & ~(LM_LOCKED | LM_OWNER | LM_VALUE)) | set | (old & set & LM_IDLE) << 1) +
+	       LM_VERSION_ONE;
+}
+
+/**
+ * lm_unlock_fast() - unlock if nobody sleeps for it
+ * @lock: held by the caller; not to be touched after this, it may be of another key
+ * @set: see lm_unlocked()
+ * @old: the word before
+ *
+ * Return: true when it is unlocked.
+ */
+static __always_inline bool lm_unlock_fast(struct lm_lock *lock, u64 set, u64 *old)
+{
+	*old = atomic64_read(&lock->word);
+	do {
+		if (unlikely(*old & (LM_WAITERS | LM_HANDOFF)))
+			return false;
+		/* (B) pairs with lm_acquire(). */
+	} while (unlikely(!atomic64_try_cmpxchg_release(&lock->word, old,
+							lm_unlocked(*old, set))));
+	return true;
+}
+
+static inline bool lm_unlock_hand_off(struct lm_lock *lock, struct wait_queue_head *wq, u64 set)
+{
+	struct lm_wakeup wakeup = { .lock = lock, .wq = wq, .hand_off = true, .set = set };
+	unsigned long flags;
+
+	spin_lock_irqsave(&wq->lock, flags);
+	__wake_up_locked_key(wq, TASK_NORMAL, &wakeup);
+	spin_unlock_irqrestore(&wq->lock, flags);
+	return wakeup.handed_off;
+}
+
+/**
+ * lm_unlock_slow() - unlock, and wake the first waiter or hand over to it
+ * @lock: held by the caller
+ * @wq: its queue
+ * @set: see lm_unlocked()
+ *
+ * After the compare-exchange the lock may be of another key already; its
+ * address only serves to tell waiters apart, and a waiter that is woken for
+ * nothing goes back to sleep.
+ *
+ * Return: the word before; with LM_IDLE if the lock was handed over, since it
+ * is for the new holder to see to that.
+ */
+static inline u64 lm_unlock_slow(struct lm_lock *lock, struct wait_queue_head *wq, u64 set)
+{
+	u64 old = atomic64_read(&lock->word);
+	unsigned long flags;
+
+	for (;;) {
+		if (old & LM_HANDOFF) {
+			if (lm_unlock_hand_off(lock, wq, set))
+				return old | LM_IDLE;
+			/* The waiter left. */
+			old = atomic64_read(&lock->word);
+			continue;
+		}
+		/* (B) pairs with lm_acquire(). */
+		if (atomic64_try_cmpxchg_release(&lock->word, &old, lm_unlocked(old, set)))
+			break;
+	}
+	if (old & LM_WAITERS) {
+		spin_lock_irqsave(&wq->lock, flags);
+		lm_wake_locked(wq, lock);
+		spin_unlock_irqrestore(&wq->lock, flags);
+	}
+	return old;
+}
+
+/**
+ * lm_retire() - make a held lock's word a dead one, and send its waiters away
+ * @lock: held by the caller
+ * @wq: its queue
+ */
+static inline void lm_retire(struct lm_lock *lock, struct wait_queue_head *wq)
+{
+	struct lm_waiter *waiter;
+	unsigned long flags;
+	u64 version;
+
+	spin_lock_irqsave(&wq->lock, flags);
+	while ((waiter = lm_first_waiter(wq, lock))) {
+		lm_dequeue(wq, waiter);
+		waiter->result = LM_GONE;
+		wake_up_process(waiter->wait.private);
+	}
+	version = atomic64_read(&lock->word) & LM_VERSION;
+	atomic64_set(&lock->word, (version + LM_VERSION_ONE) | LM_DEAD);
+	spin_unlock_irqrestore(&wq->lock, flags);
+}
+
+static inline bool lm_spun_enough(u64 *give_up)
+{
+	u64 now = ktime_get_mono_fast_ns();
+
+	if (!*give_up)
+		*give_up = now + LM_SPIN_NS;
+	return now > *give_up;
+}
+
+/**
+ * lm_spin() - spin while the lock's owner runs on a CPU
+ * @lock: the lock
+ * @old: its word
+ * @give_up: when to stop, across calls for one acquisition; 0 at first
+ *
+ * One that belongs to no task, or to one that sleeps, is not spun for; nor is
+ * one that is promised to a waiter.
+ *
+ * Context: RCU read side, which keeps the owner's task_struct and the word's
+ * memory, if not the key it stands for.
+ * Return: true when the lock was seen free or with another owner: try again.
+ */
+static inline bool lm_spin(const struct lm_lock *lock, u64 old, u64 *give_up)
+{
+	u64 owner = old & LM_OWNER;
+	struct task_struct *task;
+	unsigned int round;
+
+	if (!IS_ENABLED(CONFIG_LOCK_SPIN_ON_OWNER) || !owner || (old & LM_HANDOFF))
+		return false;
+	task = pid_task(find_pid_ns(owner >> LM_OWNER_SHIFT, &init_pid_ns), PIDTYPE_PID);
+	if (!task)
+		return false;
+
+	for (round = 0;; round++) {
+		if (round % LM_SPIN_ROUNDS == 0 && lm_spun_enough(give_up))
+			return false;
+		old = atomic64_read(&lock->word);
+		if (!(old & LM_LOCKED) || (old & LM_OWNER) != owner)
+			return true;
+		if ((old & LM_HANDOFF) || need_resched() || !lm_owner_on_cpu(task))
+			return false;
+		cpu_relax();
+	}
+}
+
+/**
+ * lm_enqueue() - join the queue for a lock that is held
+ * @lock: the lock; RCU keeps its memory, but it may be of another key by now
+ * @wq: its queue
+ * @waiter: on the caller's stack
+ * @self: the caller's owner bits
+ *
+ * On success the lock stays of the key that it is of now, for the caller to
+ * check which that is, and then lm_wait() or lm_leave().
+ *
+ * Return: false when the lock is not held.
+ */
+static inline bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
+			      struct lm_waiter *waiter, u64 self)
+{
+	unsigned long flags;
+	bool held;
+	u64 old;
+
+	*waiter = (struct lm_waiter) { .lock = lock, .self = self };
+	init_waitqueue_func_entry(&waiter->wait, lm_wake_function);
+	waiter->wait.private = current;
+
+	spin_lock_irqsave(&wq->lock, flags);
+	old = atomic64_read(&lock->word);
+	do {
+		held = old & LM_LOCKED;
+	} while (held && !atomic64_try_cmpxchg(&lock->word, &old, old | LM_WAITERS));
+	if (held)
+		__add_wait_queue_entry_tail_exclusive(wq, &waiter->wait);
+	spin_unlock_irqrestore(&wq->lock, flags);
+	return held;
+}
+
+/* Take the lock from within the queue, or know that it was granted. */
+static inline bool lm_acquire_queued(struct wait_queue_head *wq, struct lm_waiter *waiter)
+{
+	if (waiter->result == LM_GRANTED)
+		return true;
+	if (!lm_acquire(waiter->lock, atomic64_read(&waiter->lock->word), waiter->self))
+		return false;
+	lm_dequeue(wq, waiter);
+	waiter->result = LM_GRANTED;
+	return true;
+}
+
+/* Ask for a hand-off if it is the caller's turn. Return: false when the lock is free now. */
+static inline bool lm_ask_hand_off(struct wait_queue_head *wq, struct lm_waiter *waiter)
+{
+	if (lm_first_waiter(wq, waiter->lock) != waiter)
+		return true;
+	return atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word) & LM_LOCKED;
+}
+
+/**
+ * lm_leave() - leave the queue without the lock
+ * @wq: the queue
+ * @waiter: from lm_enqueue()
+ *
+ * Return: false when the lock was granted meanwhile, so that the caller has it.
+ */
+static inline bool lm_leave(struct wait_queue_head *wq, struct lm_waiter *waiter)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&wq->lock, flags);
+	if (waiter->result == LM_WAITING) {
+		lm_dequeue(wq, waiter);
+		/* The wakeup was for whoever is first. */
+		if (waiter->woken)
+			lm_wake_locked(wq, waiter->lock);
+	}
+	spin_unlock_irqrestore(&wq->lock, flags);
+	return waiter->result != LM_GRANTED;
+}
+
+/**
+ * lm_wait() - sleep until the lock is the caller's
+ * @wq: the queue
+ * @waiter: from lm_enqueue(); off the queue on return
+ * @state: how to sleep
+ * @timeout: for how long, in jiffies; MAX_SCHEDULE_TIMEOUT for ever
+ *
+ * Return: 0 when the caller has the lock, -EAGAIN when the word died,
+ * -EINTR, -ETIMEDOUT.
+ */
+static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
+			  unsigned int state, long timeout)
+{
+	int err = 0;
+
+	spin_lock_irq(&wq->lock);
+	while (!lm_acquire_queued(wq, waiter)) {
+		if (waiter->result == LM_GONE)
+			err = -EAGAIN;
+		else if (signal_pending_state(state, current))
+			err = -EINTR;
+		else if (!timeout)
+			err = -ETIMEDOUT;
+		if (err)
+			break;
+		if (waiter->woken && waiter->losses++ >= LM_MAX_LOSSES &&
+		    !lm_ask_hand_off(wq, waiter))
+			continue;
+		waiter->woken = false;
+		set_current_state(state);
+		spin_unlock_irq(&wq->lock);
+		timeout = schedule_timeout(timeout);
+		spin_lock_irq(&wq->lock);
+	}
+	__set_current_state(TASK_RUNNING);
+	spin_unlock_irq(&wq->lock);
+
+	if (err && !lm_leave(wq, waiter))
+		err = 0;	/* granted at the last moment */
+	return err;
+}
+
+#endif /* _LOCKMAP_LOCK_H */
