@@ -154,7 +154,8 @@ struct lm_shard {
 
 /**
  * struct lockmap - a map; all constant but where said
- * @shards: @nr_shards of them
+ * @shards: the tables
+ * @nr_shards: how many
  * @shard_shift: how far to shift a 32-bit hash, less one, to get its shard
  * @key_kind: how keys are compared
  * @key_len: length of keys, or the longest
@@ -163,7 +164,8 @@ struct lm_shard {
  * @cache: of entries
  * @values: how many keys have a value; a signed part for each CPU, atomic
  * @hash_key: secret
- * @rings: @nr_rings of them
+ * @rings: idle entries
+ * @nr_rings: how many rings, of which each serves as many shards
  * @shrinker: takes idle entries back
  * @lock_key: lockdep class of the keys
  * @creator: an address in the module that made the map; 0 when leaked. By
@@ -277,7 +279,7 @@ static __always_inline bool lm_len_ok(const struct lockmap *map, size_t len)
 static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, const void *data,
 				       size_t len)
 {
-	if (unlikely(IS_ERR_OR_NULL(map) || !data || !lm_len_ok(map, len)))
+	if (IS_ERR_OR_NULL(map) || unlikely(!data || !lm_len_ok(map, len)))
 		return -EINVAL;
 	*key = (struct lm_key) { .map = map, .data = data, .len = len };
 	key->hash = lm_hash(map, data, len);
@@ -336,18 +338,28 @@ static __always_inline bool lm_same_key(const struct lm_key *key, const struct l
 	return lm_same_bytes(key, entry);
 }
 
+/* The same of an entry that may become another key's meanwhile. */
+static __always_inline bool lm_seems_same(const struct lm_key *key,
+					  const struct lockmap_entry *entry)
+{
+	/* The caller looks at the word afterwards, and forgets the answer if that has changed. */
+	return data_race(lm_same_key(key, entry));
+}
+
 /*
- * Whether an entry is for this key. It may be one that dies and becomes another
- * key's at any time; then the word is no more what is left in key->word, or
- * will not be by the time it is set to be (C).
+ * Whether an entry seems to be for this key, and not dead. It may be one that
+ * becomes another key's under our eyes; nothing orders these reads, which saves
+ * the lock path a barrier. So whoever acts on the answer looks again: after the
+ * compare-exchange that locks (lm_take()) or pins (lm_sleep()) the entry, or
+ * between two looks at the word (lm_read_value()). Under the lock of a bucket
+ * that the entry is in, the answer is certain.
  */
 static __always_inline bool lm_match(struct lm_key *key, const struct lockmap_entry *entry)
 {
 	if (READ_ONCE(entry->hash) != key->hash)
 		return false;
-	/* (C) the word before the key; pairs with lm_entry_publish(). */
-	key->word = atomic64_read_acquire(&entry->lock.word);
-	return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));
+	key->word = atomic64_read(&entry->lock.word);
+	return !(key->word & LM_DEAD) && lm_seems_same(key, entry);
 }
 
 static u32 lm_rht_key_hash(const void *data, u32 len, u32 seed)
@@ -446,7 +458,6 @@ static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
 {
 	struct lockmap *map = key->map;
 	struct lockmap_entry *new;
-	u64 version;
 
 	new = kmem_cache_alloc(map->cache, gfp);
 	if (!new)
@@ -455,8 +466,7 @@ static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
 	 * The version goes on where it was. On memory that was no entry of this
 	 * map before it is whatever it is; nobody can have read it then.
 	 */
-	version = atomic64_read(&new->lock.word) & LM_VERSION;
-	atomic64_set(&new->lock.word, version | LM_DEAD);
+	atomic64_set(&new->lock.word, lm_dead(atomic64_read(&new->lock.word)));
 	new->map = map;
 	WRITE_ONCE(new->hash, key->hash);
 	WRITE_ONCE(new->len, key->len);
@@ -496,11 +506,11 @@ static void lm_entry_free(struct lockmap_entry *entry)
 static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 self)
 {
 	struct lm_shard *shard = lm_shard(key->map, key->hash);
-	u64 version = atomic64_read(&new->lock.word) & LM_VERSION;
+	u64 dead = atomic64_read(&new->lock.word);
 	void *found;
 
-	/* (C) the key before the word; pairs with lm_match(). */
-	atomic64_set_release(&new->lock.word, (version + LM_VERSION_ONE) | LM_LOCKED | self);
+	/* (C) the key before the word; pairs with lm_read_value() and lm_scan_bucket(). */
+	atomic64_set_release(&new->lock.word, (dead & LM_VERSION) | LM_LOCKED | self);
 	found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node, lm_rht_params);
 	if (likely(!found))
 		return 0;
@@ -508,7 +518,7 @@ static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 s
 	return IS_ERR(found) ? PTR_ERR(found) : -EEXIST;
 }
 
-/* Take an entry that lm_kill() killed out of its table, and free it. */
+/* Take an entry whose word lm_ring_evict() made DEAD out of its table, and free it. */
 static void lm_entry_bury(struct lockmap_entry *entry)
 {
 	rhashtable_remove_fast(&lm_shard(entry->map, entry->hash)->table, &entry->node,
@@ -579,24 +589,24 @@ static unsigned int lm_ring_step(struct lm_ring *ring)
  */
 static bool lm_ring_evict(struct lockmap_entry *entry, bool spare)
 {
-	u64 old = atomic64_read(&entry->lock.word);
+	u64 old, new;
+	bool in_use;
 
-	for (;;) {
-		if (old & (LM_LOCKED | LM_WAITERS | LM_VALUE)) {
-			/* The unlock that leaves it without a value brings it back. */
-			if (atomic64_try_cmpxchg(&entry->lock.word, &old,
-						 old & ~(LM_IDLE | LM_REFERENCED)))
-				return true;
-		} else if (spare && (old & LM_REFERENCED)) {
-			if (atomic64_try_cmpxchg(&entry->lock.word, &old, old & ~LM_REFERENCED))
-				return false;
-		} else if (lm_kill(&entry->lock, old)) {
-			lm_entry_bury(entry);
-			return true;
-		} else {
-			old = atomic64_read(&entry->lock.word);
-		}
-	}
+	old = atomic64_read(&entry->lock.word);
+	do {
+		in_use = old & (LM_LOCKED | LM_WAITERS | LM_VALUE);
+		spare = spare && (old & LM_REFERENCED);
+		if (in_use)	/* the unlock that leaves it without a value brings it back */
+			new = old & ~(LM_IDLE | LM_REFERENCED);
+		else if (spare)
+			new = old & ~LM_REFERENCED;
+		else
+			new = lm_dead(old);
+	} while (!atomic64_try_cmpxchg(&entry->lock.word, &old, new));
+
+	if (!in_use && !spare)
+		lm_entry_bury(entry);
+	return in_use || !spare;
 }
 
 /*
@@ -699,6 +709,22 @@ static __always_inline void lm_unlock(struct lockmap_entry *entry)
 	rcu_read_unlock();
 }
 
+/*
+ * Lock an entry that lm_find() found, if it is free and still the key's.
+ *
+ * Context: RCU read side.
+ */
+static __always_inline bool lm_take(struct lm_key *key, struct lockmap_entry *entry, u64 self)
+{
+	if (unlikely(!lm_acquire(&entry->lock, key->word, self)))
+		return false;
+	/* The compare-exchange is a full barrier, and the key stays what it is now. */
+	if (likely(lm_same_key(key, entry)))
+		return true;
+	lm_unlock(entry);
+	return false;
+}
+
 static long lm_time_left(const struct lm_how *how)
 {
 	long left;
@@ -746,6 +772,18 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 	return err;
 }
 
+/* Whether the entry was the key's and held, at one moment. */
+static bool lm_is_held(struct lm_key *key, const struct lockmap_entry *entry)
+{
+	/* (C) the word, then the key, */
+	u64 word = atomic64_read_acquire(&entry->lock.word);
+	bool same = lm_seems_same(key, entry);
+
+	/* then the word again. */
+	smp_rmb();
+	return same && (word & LM_LOCKED) && atomic64_read(&entry->lock.word) == word;
+}
+
 /*
  * Lock an entry that lm_find() found, and whose word was not as hoped.
  *
@@ -761,8 +799,7 @@ static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 se
 	if (!(key->word & LM_LOCKED))
 		err = -EAGAIN;		/* somebody was faster */
 	else if (how->try)
-		/* Was that still the key's word when the key was compared? */
-		err = atomic64_read(&entry->lock.word) == key->word ? -EBUSY : -EAGAIN;
+		err = lm_is_held(key, entry) ? -EBUSY : -EAGAIN;
 	else if (self && (key->word & LM_OWNER) == self)
 		err = -EDEADLK;
 	else if (lm_time_left(how) && lm_spin(&entry->lock, key->word, give_up))
@@ -820,7 +857,7 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 		rcu_read_lock();
 		entry = lm_find(key);
 		if (entry) {
-			if (lm_acquire(&entry->lock, key->word, self)) {
+			if (lm_take(key, entry, self)) {
 				rcu_read_unlock();
 				err = 0;
 				break;
@@ -855,7 +892,7 @@ static __always_inline struct lockmap_entry *lm_lock_key(struct lm_key *key, boo
 		might_sleep();
 	rcu_read_lock();
 	entry = lm_find(key);
-	if (likely(entry && lm_acquire(&entry->lock, key->word, lm_self()))) {
+	if (likely(entry && lm_take(key, entry, lm_self()))) {
 		rcu_read_unlock();
 		return entry;
 	}
@@ -923,7 +960,7 @@ struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size
 }
 EXPORT_SYMBOL_GPL(lockmap_trylock);
 
-/* Flags that would clear an entry under a reader's eyes, or ask the slab for what it cannot give. */
+/* No flags that clear an entry under a reader's eyes, or that the slab cannot follow. */
 static bool lm_gfp_ok(gfp_t gfp)
 {
 	return !(gfp & (__GFP_ZERO | GFP_ZONEMASK | ~__GFP_BITS_MASK));
@@ -1081,34 +1118,40 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
 EXPORT_SYMBOL_GPL(lockmap_entry_get_or_insert);
 
 /*
- * Look at a key's value without its lock: read the word, the key (lm_match())
- * and the value, then the word again.
+ * Look at a key's value without its lock: the word, the key and the value, the
+ * word again.
  *
- * Return: 0, -ENOENT, or -EAGAIN when somebody else changed the word; -EBUSY,
- * in which case nothing was copied, when the key is held.
+ * Return: 0; -ENOENT; -EBUSY when the key is held by one who does not run;
+ * -EAGAIN when it changed meanwhile.
  */
 static __always_inline int lm_read_value(struct lm_key *key, void *value, u64 *give_up)
 {
 	struct lockmap_entry *entry;
 	int err = -ENOENT;
+	u64 word;
 
 	rcu_read_lock();
 	entry = lm_find(key);
 	if (!entry)
 		goto out;
-	if (unlikely(key->word & LM_LOCKED)) {
-		err = (key->word & LM_OWNER) != lm_self() &&
-		      lm_spin(&entry->lock, key->word, give_up) ? -EAGAIN : -EBUSY;
+	/* (B), (C) the word first; pairs with lm_unlock_fast() and lm_entry_publish(). */
+	word = atomic64_read_acquire(&entry->lock.word);
+	if (unlikely(word & LM_LOCKED)) {
+		err = (word & LM_OWNER) != lm_self() &&
+		      lm_spin(&entry->lock, word, give_up) ? -EAGAIN : -EBUSY;
 		goto out;
 	}
-	if (key->word & LM_VALUE) {
+	if (word & LM_VALUE) {
 		err = 0;
 		if (value)
+			/* Writers do not wait for us; if there was one, the word has changed. */
 			data_race((lm_copy(value, entry->data, key->map->params.value_len), 0));
 	}
+	if (unlikely((word & LM_DEAD) || !lm_seems_same(key, entry)))
+		err = -EAGAIN;
 	/* (A) the value before the word again; pairs with lm_acquire(). */
 	smp_rmb();
-	if (unlikely(atomic64_read(&entry->lock.word) != key->word))
+	if (unlikely(atomic64_read(&entry->lock.word) != word))
 		err = -EAGAIN;
 out:
 	rcu_read_unlock();
@@ -1416,7 +1459,7 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
 	struct lockmap_entry **found;
 	struct lm_key key;
 
-	if (lm_key_init(&key, batch->map, data, len))
+	if (IS_ERR_OR_NULL(batch) || lm_key_init(&key, batch->map, data, len))
 		return NULL;
 	found = bsearch(&key, batch->entries, batch->nr, sizeof(*found), lm_batch_find);
 	return found ? *found : NULL;
@@ -1504,12 +1547,13 @@ static void lm_scan_bucket(const struct lockmap *map, const struct lm_cursor *cu
 		*best = before;
 		rht_for_each_rcu_from(node, rht_ptr_rcu(bucket), tbl, hash) {
 			entry = container_of(node, struct lockmap_entry, node);
-			/* (C) as in lm_match(). */
+			/* (C) the word before the key; pairs with lm_entry_publish(). */
 			word = atomic64_read_acquire(&entry->lock.word);
 			if (!(word & cursor->mask) ||
 			    (cursor->want && (word & cursor->mask) != cursor->want))
 				continue;
 			pos = bitrev32(READ_ONCE(entry->hash));
+			/* lm_cursor_take() finds out if it changed meanwhile. */
 			if (data_race(lm_is_next(map, cursor, best, entry, pos)))
 				*best = (struct lm_candidate) { entry, word, pos };
 		}
@@ -1538,6 +1582,7 @@ static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
 	u32 len;
 
 	data = lm_entry_key_rcu(map, best->entry, &len);
+	/* If it changes meanwhile, so does the word. */
 	data_race(memcpy(cursor->next, data, len));
 	/* (C) the key before the word again. */
 	smp_rmb();
@@ -1566,7 +1611,7 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 		rcu_read_lock();
 		tbl = rht_dereference_rcu(table->tbl, table);
 		shift = 32 - ilog2(tbl->size);
-		end = min(((cursor->pos >> shift) + LM_WALK_WINDOW) << shift, BIT_ULL(32));
+		end = min_t(u64, ((cursor->pos >> shift) + LM_WALK_WINDOW) << shift, BIT_ULL(32));
 		do {
 			lm_scan_table(map, cursor, tbl, end, &best);
 			/* As in lm_find(). */
@@ -1783,7 +1828,7 @@ static int lm_rings_init(struct lockmap *map)
 {
 	unsigned int idle = map->params.max_idle, i;
 
-	map->nr_rings = min(map->nr_shards, rounddown_pow_of_two(idle));
+	map->nr_rings = min_t(unsigned int, map->nr_shards, rounddown_pow_of_two(idle));
 	map->rings = kvcalloc(map->nr_rings, sizeof(*map->rings), GFP_KERNEL);
 	if (!map->rings)
 		return -ENOMEM;
@@ -1903,12 +1948,12 @@ struct lockmap *lockmap_create(const struct lockmap_params *params)
 	int err;
 
 	if (fault) {
-		pr_err_ratelimited("%s: lockmap_create(): %s\n",
-				   params && params->name ? params->name : "?", fault);
+		pr_err_ratelimited("%s: %s: %s\n", params && params->name ? params->name : "?",
+				   __func__, fault);
 		return ERR_PTR(-EINVAL);
 	}
 	might_sleep();
-	map = kzalloc(sizeof(*map), GFP_KERNEL);
+	map = kzalloc_obj(*map, GFP_KERNEL);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 	map->params = *params;

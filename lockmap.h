@@ -48,6 +48,7 @@
 #ifndef _LOCKMAP_H
 #define _LOCKMAP_H
 
+#include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/cleanup.h>
 #include <linux/err.h>
@@ -65,7 +66,7 @@ struct lockmap_entry;
 #define LOCKMAP_MAX_SHARDS	65536
 
 /** define LOCKMAP_VAR_KEY - Keys are of any length from 1 to &lockmap_params.key_len. */
-#define LOCKMAP_VAR_KEY		(1U << 0)
+#define LOCKMAP_VAR_KEY		BIT(0)
 
 /**
  * struct lockmap_params - what kind of map lockmap_create() makes
@@ -269,7 +270,8 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
 
 /**
  * lockmap_unlock() - let go of a key
- * @entry: the entry; it must not be touched afterwards, nor its key and value
+ * @entry: the entry, not to be touched afterwards, nor its key and value; %NULL
+ *	and error pointers are ignored
  *
  * By the task that locked it; for one taken in softirq or disowned, by anybody.
  *
@@ -569,20 +571,16 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  *
  * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch.
  */
-DEFINE_FREE(lockmap_destroy, struct lockmap *, if (!IS_ERR_OR_NULL(_T)) lockmap_destroy(_T))
-DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *,
-	    if (!IS_ERR_OR_NULL(_T)) lockmap_entry_free(_T))
-DEFINE_FREE(lockmap_unlock, struct lockmap_entry *, if (!IS_ERR_OR_NULL(_T)) lockmap_unlock(_T))
-DEFINE_FREE(lockmap_batch_unlock, struct lockmap_batch *,
-	    if (!IS_ERR_OR_NULL(_T)) lockmap_batch_unlock(_T))
+DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
+DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))
+DEFINE_FREE(lockmap_unlock, struct lockmap_entry *, lockmap_unlock(_T))
+DEFINE_FREE(lockmap_batch_unlock, struct lockmap_batch *, lockmap_batch_unlock(_T))
 
-#define __LOCKMAP_ENTRY_CLASS(func)						\
-DEFINE_CLASS(func, struct lockmap_entry *,					\
-	     if (!IS_ERR_OR_NULL(_T)) lockmap_unlock(_T), func(map, key, len),	\
+#define __LOCKMAP_ENTRY_CLASS(func)							\
+DEFINE_CLASS(func, struct lockmap_entry *, lockmap_unlock(_T), func(map, key, len),	\
 	     struct lockmap *map, const void *key, size_t len)
-#define __LOCKMAP_BATCH_CLASS(func)						\
-DEFINE_CLASS(func, struct lockmap_batch *,					\
-	     if (!IS_ERR_OR_NULL(_T)) lockmap_batch_unlock(_T), func(map, keys, n), \
+#define __LOCKMAP_BATCH_CLASS(func)							\
+DEFINE_CLASS(func, struct lockmap_batch *, lockmap_batch_unlock(_T), func(map, keys, n), \
 	     struct lockmap *map, const struct lockmap_key *keys, unsigned int n)
 
 __LOCKMAP_ENTRY_CLASS(lockmap_lock);
@@ -596,260 +594,260 @@ __LOCKMAP_BATCH_CLASS(lockmap_batch_trylock);
 
 /**
  * DEFINE_LOCKMAP() - the same interface for one type of key and one of value
- * @name: prefix of what is defined
+ * @prefix: prefix of what is defined
  * @key_type: type of the keys, of fixed size
  * @value_type: type of the values; an empty struct for a set
  *
- * Defines struct @name, struct @name_entry, struct @name_batch and functions
- * called as those above with @name for "lockmap", which take pointers to
+ * Defines struct @prefix, struct @prefix_entry, struct @prefix_batch and functions
+ * called as those above with @prefix for "lockmap", which take pointers to
  * @key_type and @value_type in place of bytes and lengths: with
  * ``DEFINE_LOCKMAP(inodes, u64, struct info)`` there are inodes_create(),
  * inodes_lock(), inodes_entry_value() and so on. A wrong type does not compile.
- * @name_create() takes a struct lockmap_params, or %NULL for defaults, and
+ * @prefix_create() takes a struct lockmap_params, or %NULL for defaults, and
  * sets key_len and value_len itself. A batch takes an array of what
- * @name_key() makes of a pointer to a key; @name_batch_nr() and
- * @name_batch_nth() go through it. Write a semicolon behind it.
+ * @prefix_key() makes of a pointer to a key; @prefix_batch_nr() and
+ * @prefix_batch_nth() go through it. Write a semicolon behind it.
  */
-#define DEFINE_LOCKMAP(name, key_type, value_type)					\
-static_assert(__alignof__(value_type) <= LOCKMAP_VALUE_ALIGN);				\
-struct name;										\
-struct name##_entry;									\
-struct name##_batch;									\
-struct name##_key {									\
-	struct lockmap_key key;								\
-};											\
-__LOCKMAP_TYPED_MAP(name, key_type, value_type)						\
-__LOCKMAP_TYPED_ENTRY(name, key_type, value_type)					\
-__LOCKMAP_TYPED_WALK(name, key_type, value_type)					\
-__LOCKMAP_TYPED_BATCH(name, key_type)							\
-struct name
+#define DEFINE_LOCKMAP(prefix, key_type, value_type)						\
+static_assert(__alignof__(value_type) <= LOCKMAP_VALUE_ALIGN);					\
+struct prefix;											\
+struct prefix##_entry;										\
+struct prefix##_batch;										\
+struct prefix##_key {										\
+	struct lockmap_key key;									\
+};												\
+__LOCKMAP_TYPED_MAP(prefix, key_type, value_type)						\
+__LOCKMAP_TYPED_ENTRY(prefix, key_type, value_type)						\
+__LOCKMAP_TYPED_WALK(prefix, key_type, value_type)						\
+__LOCKMAP_TYPED_BATCH(prefix, key_type)								\
+struct prefix
 
 /* What DEFINE_LOCKMAP() is made of: casts, and nothing else. */
-#define __LOCKMAP_TYPED_MAP(name, key_type, value_type)					\
-static inline __maybe_unused struct name *						\
-name##_create(const struct lockmap_params *params)					\
-{											\
-	struct lockmap_params p = { .name = #name };					\
-											\
-	if (params)									\
-		p = *params;								\
-	p.name = p.name ?: #name;							\
-	p.key_len = sizeof(key_type);							\
-	p.value_len = sizeof(value_type);						\
-	return (struct name *)lockmap_create(&p);					\
-}											\
-											\
-static inline __maybe_unused void name##_destroy(struct name *map)			\
-{											\
-	lockmap_destroy((struct lockmap *)map);						\
-}											\
-											\
-static inline __maybe_unused int							\
-name##_get(struct name *map, const key_type *key, value_type *value)			\
-{											\
-	return lockmap_get((struct lockmap *)map, key, sizeof(*key), value);		\
-}											\
-											\
-static inline __maybe_unused bool name##_contains(struct name *map, const key_type *key)	\
-{											\
-	return lockmap_contains((struct lockmap *)map, key, sizeof(*key));		\
-}											\
-											\
-static inline __maybe_unused int							\
-name##_insert(struct name *map, const key_type *key, const value_type *value, value_type *old)	\
-{											\
-	return lockmap_insert((struct lockmap *)map, key, sizeof(*key), value, old);	\
-}											\
-											\
-static inline __maybe_unused int							\
-name##_remove(struct name *map, const key_type *key, value_type *old)			\
-{											\
-	return lockmap_remove((struct lockmap *)map, key, sizeof(*key), old);		\
-}											\
-											\
-static inline __maybe_unused size_t name##_len(struct name *map)			\
-{											\
-	return lockmap_len((struct lockmap *)map);					\
-}											\
-											\
-static inline __maybe_unused bool name##_is_empty(struct name *map)			\
-{											\
-	return lockmap_is_empty((struct lockmap *)map);					\
-}											\
-											\
-static inline __maybe_unused int name##_clear(struct name *map)				\
-{											\
-	return lockmap_clear((struct lockmap *)map);					\
+#define __LOCKMAP_TYPED_MAP(prefix, key_type, value_type)					\
+static inline __maybe_unused struct prefix *							\
+prefix##_create(const struct lockmap_params *params)						\
+{												\
+	struct lockmap_params p = { .name = #prefix };						\
+												\
+	if (params)										\
+		p = *params;									\
+	p.name = p.name ?: #prefix;								\
+	p.key_len = sizeof(key_type);								\
+	p.value_len = sizeof(value_type);							\
+	return (struct prefix *)lockmap_create(&p);						\
+}												\
+												\
+static inline __maybe_unused void prefix##_destroy(struct prefix *map)				\
+{												\
+	lockmap_destroy((struct lockmap *)map);							\
+}												\
+												\
+static inline __maybe_unused int								\
+prefix##_get(struct prefix *map, const key_type *key, value_type *value)			\
+{												\
+	return lockmap_get((struct lockmap *)map, key, sizeof(*key), value);			\
+}												\
+												\
+static inline __maybe_unused bool prefix##_contains(struct prefix *map, const key_type *key)	\
+{												\
+	return lockmap_contains((struct lockmap *)map, key, sizeof(*key));			\
+}												\
+												\
+static inline __maybe_unused int								\
+prefix##_insert(struct prefix *map, const key_type *key, const value_type *value, value_type *old)	\
+{												\
+	return lockmap_insert((struct lockmap *)map, key, sizeof(*key), value, old);		\
+}												\
+												\
+static inline __maybe_unused int								\
+prefix##_remove(struct prefix *map, const key_type *key, value_type *old)			\
+{												\
+	return lockmap_remove((struct lockmap *)map, key, sizeof(*key), old);			\
+}												\
+												\
+static inline __maybe_unused size_t prefix##_len(struct prefix *map)				\
+{												\
+	return lockmap_len((struct lockmap *)map);						\
+}												\
+												\
+static inline __maybe_unused bool prefix##_is_empty(struct prefix *map)				\
+{												\
+	return lockmap_is_empty((struct lockmap *)map);						\
+}												\
+												\
+static inline __maybe_unused int prefix##_clear(struct prefix *map)				\
+{												\
+	return lockmap_clear((struct lockmap *)map);						\
 }
 
-#define __LOCKMAP_TYPED_LOCK(name, key_type, func)					\
-static inline __maybe_unused struct name##_entry *					\
-name##_##func(struct name *map, const key_type *key)					\
-{											\
-	return (struct name##_entry *)lockmap_##func((struct lockmap *)map, key, sizeof(*key));	\
+#define __LOCKMAP_TYPED_LOCK(prefix, key_type, func)						\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_##func(struct prefix *map, const key_type *key)					\
+{												\
+	return (struct prefix##_entry *)lockmap_##func((struct lockmap *)map, key, sizeof(*key));	\
 }
 
-#define __LOCKMAP_TYPED_ENTRY(name, key_type, value_type)				\
-__LOCKMAP_TYPED_LOCK(name, key_type, lock)						\
-__LOCKMAP_TYPED_LOCK(name, key_type, lock_interruptible)				\
-__LOCKMAP_TYPED_LOCK(name, key_type, lock_killable)					\
-__LOCKMAP_TYPED_LOCK(name, key_type, trylock)						\
-											\
-static inline __maybe_unused struct name##_entry *					\
-name##_lock_timeout(struct name *map, const key_type *key, unsigned long timeout)	\
-{											\
-	return (struct name##_entry *)lockmap_lock_timeout((struct lockmap *)map, key,	\
-							   sizeof(*key), timeout);	\
-}											\
-											\
-static inline __maybe_unused struct name##_entry *					\
-name##_entry_alloc(struct name *map, const key_type *key, gfp_t gfp)			\
-{											\
-	return (struct name##_entry *)lockmap_entry_alloc((struct lockmap *)map, key,	\
-							  sizeof(*key), gfp);		\
-}											\
-											\
-static inline __maybe_unused void name##_entry_free(struct name##_entry *new)		\
-{											\
-	lockmap_entry_free((struct lockmap_entry *)new);				\
-}											\
-											\
-static inline __maybe_unused struct name##_entry *					\
-name##_lock_prealloc(struct name *map, struct name##_entry *new)			\
-{											\
-	return (struct name##_entry *)lockmap_lock_prealloc((struct lockmap *)map,	\
+#define __LOCKMAP_TYPED_ENTRY(prefix, key_type, value_type)					\
+__LOCKMAP_TYPED_LOCK(prefix, key_type, lock)							\
+__LOCKMAP_TYPED_LOCK(prefix, key_type, lock_interruptible)					\
+__LOCKMAP_TYPED_LOCK(prefix, key_type, lock_killable)						\
+__LOCKMAP_TYPED_LOCK(prefix, key_type, trylock)							\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_lock_timeout(struct prefix *map, const key_type *key, unsigned long timeout)		\
+{												\
+	return (struct prefix##_entry *)lockmap_lock_timeout((struct lockmap *)map, key,	\
+							   sizeof(*key), timeout);		\
+}												\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_entry_alloc(struct prefix *map, const key_type *key, gfp_t gfp)			\
+{												\
+	return (struct prefix##_entry *)lockmap_entry_alloc((struct lockmap *)map, key,		\
+							  sizeof(*key), gfp);			\
+}												\
+												\
+static inline __maybe_unused void prefix##_entry_free(struct prefix##_entry *new)		\
+{												\
+	lockmap_entry_free((struct lockmap_entry *)new);					\
+}												\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_lock_prealloc(struct prefix *map, struct prefix##_entry *new)				\
+{												\
+	return (struct prefix##_entry *)lockmap_lock_prealloc((struct lockmap *)map,		\
 							    (struct lockmap_entry *)new);	\
-}											\
-											\
-static inline __maybe_unused void name##_unlock(struct name##_entry *entry)		\
-{											\
-	lockmap_unlock((struct lockmap_entry *)entry);					\
-}											\
-											\
-static inline __maybe_unused void name##_entry_disown(struct name##_entry *entry)	\
-{											\
-	lockmap_entry_disown((struct lockmap_entry *)entry);				\
-}											\
-											\
-static inline __maybe_unused const key_type *						\
-name##_entry_key(const struct name##_entry *entry)					\
-{											\
-	return lockmap_entry_key((const struct lockmap_entry *)entry, NULL);		\
-}											\
-											\
-static inline __maybe_unused value_type *name##_entry_value(struct name##_entry *entry)	\
-{											\
-	return lockmap_entry_value((struct lockmap_entry *)entry);			\
-}											\
-											\
-static inline __maybe_unused bool							\
-name##_entry_insert(struct name##_entry *entry, const value_type *value, value_type *old)	\
-{											\
-	return lockmap_entry_insert((struct lockmap_entry *)entry, value, old);		\
-}											\
-											\
-static inline __maybe_unused bool							\
-name##_entry_remove(struct name##_entry *entry, value_type *old)			\
-{											\
-	return lockmap_entry_remove((struct lockmap_entry *)entry, old);		\
-}											\
-											\
-static inline __maybe_unused value_type *						\
-name##_entry_get_or_insert(struct name##_entry *entry, const value_type *value)		\
-{											\
-	return lockmap_entry_get_or_insert((struct lockmap_entry *)entry, value);	\
+}												\
+												\
+static inline __maybe_unused void prefix##_unlock(struct prefix##_entry *entry)			\
+{												\
+	lockmap_unlock((struct lockmap_entry *)entry);						\
+}												\
+												\
+static inline __maybe_unused void prefix##_entry_disown(struct prefix##_entry *entry)		\
+{												\
+	lockmap_entry_disown((struct lockmap_entry *)entry);					\
+}												\
+												\
+static inline __maybe_unused const key_type *							\
+prefix##_entry_key(const struct prefix##_entry *entry)						\
+{												\
+	return lockmap_entry_key((const struct lockmap_entry *)entry, NULL);			\
+}												\
+												\
+static inline __maybe_unused value_type *prefix##_entry_value(struct prefix##_entry *entry)	\
+{												\
+	return lockmap_entry_value((struct lockmap_entry *)entry);				\
+}												\
+												\
+static inline __maybe_unused bool								\
+prefix##_entry_insert(struct prefix##_entry *entry, const value_type *value, value_type *old)	\
+{												\
+	return lockmap_entry_insert((struct lockmap_entry *)entry, value, old);			\
+}												\
+												\
+static inline __maybe_unused bool								\
+prefix##_entry_remove(struct prefix##_entry *entry, value_type *old)				\
+{												\
+	return lockmap_entry_remove((struct lockmap_entry *)entry, old);			\
+}												\
+												\
+static inline __maybe_unused value_type *							\
+prefix##_entry_get_or_insert(struct prefix##_entry *entry, const value_type *value)		\
+{												\
+	return lockmap_entry_get_or_insert((struct lockmap_entry *)entry, value);		\
 }
 
-#define __LOCKMAP_TYPED_WALK(name, key_type, value_type)				\
-struct name##_walk {									\
-	union {										\
-		int (*fn)(const key_type *key, value_type *value, void *arg);		\
-		bool (*keep)(const key_type *key, value_type *value, void *arg);	\
-	};										\
-	void *arg;									\
-};											\
-											\
-static inline __maybe_unused int							\
-name##_walk_fn(const void *key, size_t len, void *value, void *arg)			\
-{											\
-	const struct name##_walk *walk = arg;						\
-											\
-	return walk->fn(key, value, walk->arg);						\
-}											\
-											\
-static inline __maybe_unused bool							\
-name##_walk_keep(const void *key, size_t len, void *value, void *arg)			\
-{											\
-	const struct name##_walk *walk = arg;						\
-											\
-	return walk->keep(key, value, walk->arg);					\
-}											\
-											\
-static inline __maybe_unused int							\
-name##_for_each(struct name *map, int (*fn)(const key_type *key, value_type *value, void *arg),	\
-		void *arg)								\
-{											\
-	struct name##_walk walk = { .fn = fn, .arg = arg };				\
-											\
-	return lockmap_for_each((struct lockmap *)map, fn ? name##_walk_fn : NULL, &walk);	\
-}											\
-											\
-static inline __maybe_unused int							\
-name##_retain(struct name *map, bool (*keep)(const key_type *key, value_type *value, void *arg),	\
-	      void *arg)								\
-{											\
-	struct name##_walk walk = { .keep = keep, .arg = arg };				\
-											\
-	return lockmap_retain((struct lockmap *)map, keep ? name##_walk_keep : NULL, &walk);	\
+#define __LOCKMAP_TYPED_WALK(prefix, key_type, value_type)					\
+struct prefix##_walk {										\
+	union {											\
+		int (*fn)(const key_type *key, value_type *value, void *arg);			\
+		bool (*keep)(const key_type *key, value_type *value, void *arg);		\
+	};											\
+	void *arg;										\
+};												\
+												\
+static inline __maybe_unused int								\
+prefix##_walk_fn(const void *key, size_t len, void *value, void *arg)				\
+{												\
+	const struct prefix##_walk *walk = arg;							\
+												\
+	return walk->fn(key, value, walk->arg);							\
+}												\
+												\
+static inline __maybe_unused bool								\
+prefix##_walk_keep(const void *key, size_t len, void *value, void *arg)				\
+{												\
+	const struct prefix##_walk *walk = arg;							\
+												\
+	return walk->keep(key, value, walk->arg);						\
+}												\
+												\
+static inline __maybe_unused int								\
+prefix##_for_each(struct prefix *map, int (*fn)(const key_type *key, value_type *value, void *arg),	\
+		void *arg)									\
+{												\
+	struct prefix##_walk walk = { .fn = fn, .arg = arg };					\
+												\
+	return lockmap_for_each((struct lockmap *)map, fn ? prefix##_walk_fn : NULL, &walk);	\
+}												\
+												\
+static inline __maybe_unused int								\
+prefix##_retain(struct prefix *map, bool (*keep)(const key_type *key, value_type *value, void *arg),	\
+	      void *arg)									\
+{												\
+	struct prefix##_walk walk = { .keep = keep, .arg = arg };				\
+												\
+	return lockmap_retain((struct lockmap *)map, keep ? prefix##_walk_keep : NULL, &walk);	\
 }
 
-#define __LOCKMAP_TYPED_BATCH_LOCK(name, func)						\
-static inline __maybe_unused struct name##_batch *					\
-name##_##func(struct name *map, const struct name##_key *keys, unsigned int n)		\
-{											\
-	return (struct name##_batch *)lockmap_##func((struct lockmap *)map, &keys->key, n);	\
+#define __LOCKMAP_TYPED_BATCH_LOCK(prefix, func)						\
+static inline __maybe_unused struct prefix##_batch *						\
+prefix##_##func(struct prefix *map, const struct prefix##_key *keys, unsigned int n)		\
+{												\
+	return (struct prefix##_batch *)lockmap_##func((struct lockmap *)map, &keys->key, n);	\
 }
 
-#define __LOCKMAP_TYPED_BATCH(name, key_type)						\
-static inline __maybe_unused struct name##_key name##_key(const key_type *key)		\
-{											\
-	return (struct name##_key) { { .data = key, .len = sizeof(*key) } };		\
-}											\
-											\
-__LOCKMAP_TYPED_BATCH_LOCK(name, batch_lock)						\
-__LOCKMAP_TYPED_BATCH_LOCK(name, batch_lock_interruptible)				\
-__LOCKMAP_TYPED_BATCH_LOCK(name, batch_lock_killable)					\
-__LOCKMAP_TYPED_BATCH_LOCK(name, batch_trylock)						\
-											\
-static inline __maybe_unused struct name##_batch *					\
-name##_batch_lock_timeout(struct name *map, const struct name##_key *keys, unsigned int n,	\
-			  unsigned long timeout)					\
-{											\
-	return (struct name##_batch *)lockmap_batch_lock_timeout((struct lockmap *)map,	\
+#define __LOCKMAP_TYPED_BATCH(prefix, key_type)							\
+static inline __maybe_unused struct prefix##_key prefix##_key(const key_type *key)		\
+{												\
+	return (struct prefix##_key) { { .data = key, .len = sizeof(*key) } };			\
+}												\
+												\
+__LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock)							\
+__LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock_interruptible)					\
+__LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock_killable)						\
+__LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_trylock)						\
+												\
+static inline __maybe_unused struct prefix##_batch *						\
+prefix##_batch_lock_timeout(struct prefix *map, const struct prefix##_key *keys, unsigned int n,	\
+			  unsigned long timeout)						\
+{												\
+	return (struct prefix##_batch *)lockmap_batch_lock_timeout((struct lockmap *)map,	\
 								 &keys->key, n, timeout);	\
-}											\
-											\
-static inline __maybe_unused void name##_batch_unlock(struct name##_batch *batch)	\
-{											\
-	lockmap_batch_unlock((struct lockmap_batch *)batch);				\
-}											\
-											\
-static inline __maybe_unused unsigned int name##_batch_nr(const struct name##_batch *batch)	\
-{											\
-	return ((const struct lockmap_batch *)batch)->nr;				\
-}											\
-											\
-static inline __maybe_unused struct name##_entry *					\
-name##_batch_nth(struct name##_batch *batch, unsigned int i)				\
-{											\
-	return (struct name##_entry *)((struct lockmap_batch *)batch)->entries[i];	\
-}											\
-											\
-static inline __maybe_unused struct name##_entry *					\
-name##_batch_entry(struct name##_batch *batch, const key_type *key)			\
-{											\
-	return (struct name##_entry *)lockmap_batch_entry((struct lockmap_batch *)batch, key,	\
-							  sizeof(*key));		\
+}												\
+												\
+static inline __maybe_unused void prefix##_batch_unlock(struct prefix##_batch *batch)		\
+{												\
+	lockmap_batch_unlock((struct lockmap_batch *)batch);					\
+}												\
+												\
+static inline __maybe_unused unsigned int prefix##_batch_nr(const struct prefix##_batch *batch)	\
+{												\
+	return ((const struct lockmap_batch *)batch)->nr;					\
+}												\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_batch_nth(struct prefix##_batch *batch, unsigned int i)				\
+{												\
+	return (struct prefix##_entry *)((struct lockmap_batch *)batch)->entries[i];		\
+}												\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_batch_entry(struct prefix##_batch *batch, const key_type *key)				\
+{												\
+	return (struct prefix##_entry *)lockmap_batch_entry((struct lockmap_batch *)batch, key,	\
+							  sizeof(*key));			\
 }
 
 #endif /* _LOCKMAP_H */

@@ -25,6 +25,11 @@
 #include <asm/unaligned.h>
 #endif
 
+/* 7.0 */
+#ifndef kzalloc_obj
+#define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
+#endif
+
 /* 7.2: rhashtable can be told not to rehash, and not to refuse, because of long chains. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 #define LM_RHT_INSECURE_ELASTICITY	.insecure_elasticity = true,
@@ -124,7 +129,7 @@ lm_shrinker_create(const char *name, void *data,
 		   unsigned long (*count)(struct shrinker *, struct shrink_control *),
 		   unsigned long (*scan)(struct shrinker *, struct shrink_control *))
 {
-	struct lm_shrinker *s = kzalloc(sizeof(*s), GFP_KERNEL);
+	struct lm_shrinker *s = kzalloc_obj(*s, GFP_KERNEL);
 
 	if (!s)
 		return NULL;

@@ -122,11 +122,10 @@ static __always_inline bool lm_acquire(struct lm_lock *lock, u64 old, u64 self)
 	       atomic64_try_cmpxchg(&lock->word, &old, old | LM_LOCKED | self);
 }
 
-/* Turn a free word with nothing to keep it into a dead one. */
-static inline bool lm_kill(struct lm_lock *lock, u64 old)
+/* The word of an entry that is no key's. */
+static inline u64 lm_dead(u64 old)
 {
-	return !(old & (LM_LOCKED | LM_WAITERS | LM_VALUE | LM_DEAD)) &&
-	       atomic64_try_cmpxchg(&lock->word, &old, ((old & LM_VERSION) + LM_VERSION_ONE) | LM_DEAD);
+	return ((old & LM_VERSION) + LM_VERSION_ONE) | LM_DEAD;
 }
 
 static inline struct lm_waiter *lm_first_waiter(struct wait_queue_head *wq,
@@ -286,7 +285,6 @@ static inline void lm_retire(struct lm_lock *lock, struct wait_queue_head *wq)
 {
 	struct lm_waiter *waiter;
 	unsigned long flags;
-	u64 version;
 
 	spin_lock_irqsave(&wq->lock, flags);
 	while ((waiter = lm_first_waiter(wq, lock))) {
@@ -294,8 +292,7 @@ static inline void lm_retire(struct lm_lock *lock, struct wait_queue_head *wq)
 		waiter->result = LM_GONE;
 		wake_up_process(waiter->wait.private);
 	}
-	version = atomic64_read(&lock->word) & LM_VERSION;
-	atomic64_set(&lock->word, (version + LM_VERSION_ONE) | LM_DEAD);
+	atomic64_set(&lock->word, lm_dead(atomic64_read(&lock->word)));
 	spin_unlock_irqrestore(&wq->lock, flags);
 }
 
