@@ -51,6 +51,7 @@
 
 #include <linux/bitrev.h>
 #include <linux/bsearch.h>
+#include <linux/hashtable.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
@@ -72,10 +73,12 @@
 #include <linux/threads.h>
 #include <linux/timekeeping.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "lockmap.h"
 #include "lockmap_compat.h"
 #include "lockmap_lock.h"
+#include "lockmap_deadlock.h"
 
 /* Keys longer than this are kept in an allocation of their own if their length varies. */
 #define LM_INLINE_KEY	64
@@ -147,9 +150,18 @@ struct lm_ring {
 	struct lockmap_entry **chunk[LM_RING_CHUNKS];
 } ____cacheline_aligned_in_smp;
 
+/**
+ * struct lm_shard - the keys whose hash begins alike
+ * @table: their entries
+ * @wq: where those who wait for any of them wait
+ * @map: constant, as is @free
+ * @free: frees the table
+ */
 struct lm_shard {
 	struct rhashtable table;
 	wait_queue_head_t wq;
+	struct lockmap *map;
+	struct work_struct free;
 } ____cacheline_aligned_in_smp;
 
 /**
@@ -216,6 +228,8 @@ static const struct lm_how lm_how_try = { .try = true };
 
 static LIST_HEAD(lm_maps);
 static DEFINE_MUTEX(lm_maps_lock);
+/* Frees the shards of maps; may be waited for where memory is being reclaimed. */
+static struct workqueue_struct *lm_free_wq;
 
 /*
  * Keys
@@ -739,8 +753,8 @@ static long lm_time_left(const struct lm_how *how)
  * Sleep for an entry that is held, after it was found to be the key's.
  *
  * Context: RCU read side, which is left.
- * Return: 0 when the caller has it, -EAGAIN to look the key up again, -EINTR,
- * -ETIMEDOUT.
+ * Return: 0 when the caller has it, -EAGAIN to look the key up again, -EDEADLK,
+ * -EINTR, -ETIMEDOUT.
  */
 static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		    const struct lm_how *how)
@@ -788,7 +802,7 @@ static bool lm_is_held(struct lm_key *key, const struct lockmap_entry *entry)
  * Lock an entry that lm_find() found, and whose word was not as hoped.
  *
  * Context: RCU read side, which is left.
- * Return: as lm_sleep(), and -EBUSY, -EDEADLK.
+ * Return: as lm_sleep(), and -EBUSY.
  */
 static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 			 const struct lm_how *how, u64 *give_up)
@@ -1203,15 +1217,15 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 }
 EXPORT_SYMBOL_GPL(lockmap_get);
 
-/* The caller holds the key, so nobody else changes what it finds. */
-static bool lm_holder_has_value(struct lm_key *key)
+/* The key's holder is the caller, or waits for it: nobody changes what we look at. */
+static bool lm_stuck_has_value(struct lm_key *key)
 {
 	struct lockmap_entry *entry;
 	bool has_value;
 
 	rcu_read_lock();
 	entry = lm_find(key);
-	has_value = entry && entry->has_value;
+	has_value = entry && READ_ONCE(entry->has_value);
 	rcu_read_unlock();
 	return has_value;
 }
@@ -1222,7 +1236,7 @@ bool lockmap_contains(struct lockmap *map, const void *data, size_t len)
 	struct lm_key key;
 
 	if (err == -EDEADLK && !lm_key_init(&key, map, data, len))
-		return lm_holder_has_value(&key);
+		return lm_stuck_has_value(&key);
 	return !err;
 }
 EXPORT_SYMBOL_GPL(lockmap_contains);
@@ -1855,6 +1869,39 @@ static void lm_rings_free(struct lockmap *map)
 	kvfree(map->rings);
 }
 
+static void lm_free_entry(void *ptr, void *arg)
+{
+	struct lockmap_entry *entry = ptr;
+	const struct lockmap_params *params = arg;
+
+	if (entry->has_value && params->release)
+		params->release(entry->data);
+	atomic64_set(&entry->lock.word, lm_dead(0));
+	lm_entry_free(entry);
+}
+
+static void lm_shard_free(struct work_struct *work)
+{
+	struct lm_shard *shard = container_of(work, struct lm_shard, free);
+
+	rhashtable_free_and_destroy(&shard->table, lm_free_entry, &shard->map->params);
+}
+
+/*
+ * All at once: with PREEMPT_RT, and where irq_work has no interrupt of its own,
+ * rhashtable waits for a grace period of RCU for each.
+ */
+static void lm_shards_free(struct lockmap *map)
+{
+	unsigned int i;
+
+	for (i = 0; map->shards && i < map->nr_shards; i++)
+		queue_work(lm_free_wq, &map->shards[i].free);
+	for (i = 0; map->shards && i < map->nr_shards; i++)
+		flush_work(&map->shards[i].free);
+	kvfree(map->shards);
+}
+
 static int lm_shards_init(struct lockmap *map)
 {
 	struct rhashtable_params params = lm_rht_params;
@@ -1874,30 +1921,10 @@ static int lm_shards_init(struct lockmap *map)
 			return err;
 		}
 		init_waitqueue_head(&shard->wq);
+		shard->map = map;
+		INIT_WORK(&shard->free, lm_shard_free);
 	}
 	return 0;
-}
-
-static void lm_free_entry(void *ptr, void *arg)
-{
-	struct lockmap_entry *entry = ptr;
-	const struct lockmap_params *params = arg;
-
-	if (entry->has_value && params->release)
-		params->release(entry->data);
-	atomic64_set(&entry->lock.word, LM_DEAD);
-	lm_entry_free(entry);
-}
-
-static void lm_shards_free(struct lockmap *map)
-{
-	unsigned int i;
-
-	for (i = 0; map->shards && i < map->nr_shards; i++) {
-		rhashtable_free_and_destroy(&map->shards[i].table, lm_free_entry, &map->params);
-		cond_resched();
-	}
-	kvfree(map->shards);
 }
 
 /* Free a map that nobody uses, whole or half made. */
@@ -2022,7 +2049,15 @@ static struct notifier_block lm_module_nb = { .notifier_call = lm_module_notify 
 
 static int __init lockmap_init(void)
 {
-	return register_module_notifier(&lm_module_nb);
+	int err;
+
+	lm_free_wq = alloc_workqueue("lockmap", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!lm_free_wq)
+		return -ENOMEM;
+	err = register_module_notifier(&lm_module_nb);
+	if (err)
+		destroy_workqueue(lm_free_wq);
+	return err;
 }
 
 /* Nobody is left who could use the maps that were leaked. */
@@ -2036,6 +2071,7 @@ static void __exit lockmap_exit(void)
 		lm_forget_callbacks(map);
 		lm_free(map);
 	}
+	destroy_workqueue(lm_free_wq);
 }
 
 module_init(lockmap_init);

@@ -38,7 +38,8 @@
  * believes in a signal or a timeout, and one that leaves empty-handed passes on
  * the wakeup that it may have had. So no wakeup is lost.
  *
- * Lock order: the wait queue's lock is innermost, but for the scheduler's.
+ * Lock order: the wait queue's lock, then that of lockmap_deadlock.h, then the
+ * scheduler's.
  */
 #ifndef _LOCKMAP_LOCK_H
 #define _LOCKMAP_LOCK_H
@@ -77,6 +78,7 @@ enum lm_result {
 /**
  * struct lm_waiter - a task that waits, on its stack
  * @wait: on the queue from lm_enqueue() until granted, gone or left
+ * @blocked_node: in the table of lockmap_deadlock.h, while it sleeps
  * @lock: what it waits for
  * @self: owner bits to lock it with
  * @result: protected by the queue's lock, as are the next two
@@ -85,6 +87,7 @@ enum lm_result {
  */
 struct lm_waiter {
 	struct wait_queue_entry wait;
+	struct hlist_node blocked_node;
 	struct lm_lock *lock;
 	u64 self;
 	enum lm_result result;
@@ -100,6 +103,9 @@ struct lm_wakeup {
 	bool handed_off;
 	u64 set;
 };
+
+static inline int lm_block(struct lm_waiter *waiter);
+static inline void lm_unblock(struct lm_waiter *waiter);
 
 /* The owner bits of whoever runs now; 0 in softirq, where locks belong to no task. */
 static __always_inline u64 lm_self(void)
@@ -146,6 +152,7 @@ static inline void lm_dequeue(struct wait_queue_head *wq, struct lm_waiter *wait
 {
 	u64 gone = LM_HANDOFF;
 
+	lm_unblock(waiter);
 	list_del_init(&waiter->wait.entry);
 	if (!lm_first_waiter(wq, waiter->lock))
 		gone |= LM_WAITERS;
@@ -426,7 +433,7 @@ static inline bool lm_leave(struct wait_queue_head *wq, struct lm_waiter *waiter
  * @timeout: for how long, in jiffies; MAX_SCHEDULE_TIMEOUT for ever
  *
  * Return: 0 when the caller has the lock, -EAGAIN when the word died,
- * -EINTR, -ETIMEDOUT.
+ * -EDEADLK when the wait would never end, -EINTR, -ETIMEDOUT.
  */
 static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 			  unsigned int state, long timeout)
@@ -446,6 +453,9 @@ static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 		if (waiter->woken && waiter->losses++ >= LM_MAX_LOSSES &&
 		    !lm_ask_hand_off(wq, waiter))
 			continue;
+		err = hlist_unhashed(&waiter->blocked_node) ? lm_block(waiter) : 0;
+		if (err)
+			break;
 		waiter->woken = false;
 		set_current_state(state);
 		spin_unlock_irq(&wq->lock);
