@@ -4,8 +4,12 @@
 
 LOCKMAP_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LOCKMAP_CACHE=${LOCKMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockmap}
-mkdir -p "$LOCKMAP_CACHE"
+# What is made of these sources; another copy of the project has another place.
+LOCKMAP_WORK=$LOCKMAP_CACHE/work/$(basename "$LOCKMAP_TOP")-$(printf %s "$LOCKMAP_TOP" | sha256sum | cut -c1-8)
+mkdir -p "$LOCKMAP_WORK"
 JOBS=$(nproc)
+# What is built here is none of the business of a make that called us.
+unset MAKEFLAGS MFLAGS MAKELEVEL ARCH KDIR
 
 say() { printf '[%s] %s\n' "$(date +%T)" "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
@@ -28,6 +32,14 @@ quietly() {
 		tail -n 30 "$log" >&2
 		die "$what failed; the whole log is in $log"
 	fi
+}
+
+# One of a kind at a time, until this script ends.
+lock() {
+	exec 9>"$LOCKMAP_CACHE/$1.lock"
+	flock -n 9 && return
+	say "waiting for another ${0##*/} $1 to end"
+	flock 9
 }
 
 # The mirror that this machine's own apt uses for Debian itself.
@@ -71,4 +83,34 @@ refresh_suite() {
 	apt_suite "$1" apt-get update >"$LOCKMAP_CACHE/apt-update.log" 2>&1 ||
 		{ cat "$LOCKMAP_CACHE/apt-update.log" >&2; return 1; }
 	touch "$stamp"
+}
+
+# Run a virtual machine with its console on stdout and a limit of $TIMEOUT seconds. One that dies before its init
+# has started met an accident of the emulator: that is tried again. After that nothing is.
+# usage: guest COMMAND...
+# returns: 0 powered off, 124 hung, 1 died
+guest() {
+	local limit=${TIMEOUT:-300} try start hung=
+	guest_log=$(mktemp) guest_pid=
+	trap '[ -z "$guest_pid" ] || kill -KILL "$guest_pid" 2>/dev/null; rm -f "$guest_log"' EXIT
+	for try in 1 2 3; do
+		[ "$try" -eq 1 ] || say "the guest died before its init started; try $try of 3"
+		: >"$guest_log"
+		"$@" >"$guest_log" 2>&1 </dev/null 9>&- &
+		guest_pid=$! start=$SECONDS
+		disown # the shell need not say how it ended
+		tail -n +1 -s 0.1 -f --pid=$guest_pid "$guest_log" | sed -u 's/\r*$//' &
+		while kill -0 "$guest_pid" 2>/dev/null; do
+			sleep 0.1
+			if (( SECONDS - start >= limit )); then
+				kill -KILL "$guest_pid" && hung=1
+				break
+			fi
+		done
+		guest_pid=
+		wait
+		grep -q 'lockmap: guest started' "$guest_log" && break
+	done
+	[ -z "$hung" ] || return 124
+	grep -q 'lockmap: guest ended' "$guest_log"
 }

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+# What people run. What is built is in Kbuild.
+
+KDIR ?= $(or $(KSRC),/lib/modules/$(shell uname -r)/build)
+# Modules with a folder of their own, built against lockmap.ko.
+USERS := $(patsubst %/Kbuild,%,$(wildcard samples/*/Kbuild torture/Kbuild bench/Kbuild))
+
+ifneq ($(shell grep -sx CONFIG_UML=y $(KDIR)/.config),)
+export ARCH := um
+endif
+KBUILD = $(MAKE) -C $(KDIR)
+
+.PHONY: modules samples modules_install clean help test demo style $(USERS) kdir
+
+modules: kdir
+	+$(KBUILD) M=$(CURDIR) modules
+
+samples: modules $(USERS)
+
+$(USERS): modules
+	+$(KBUILD) M=$(CURDIR)/$@ KBUILD_EXTRA_SYMBOLS=$(CURDIR)/Module.symvers modules
+
+modules_install: modules
+	+$(KBUILD) M=$(CURDIR) modules_install
+
+kdir:
+	$(if $(wildcard $(KDIR)/Makefile),,$(error no kernel headers in $(KDIR): apt-get install \
+	linux-headers-$(shell uname -r) (or linux-headers-amd64 for the newest), or give KDIR=/path/to/headers))
+
+clean:
+	@for d in . $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
+
+test demo style:
+	@tools/$@
+
+help:
+	@sed -n 's/^#? \?//p' Makefile
+
+#? make                  build lockmap.ko (and lockmap_test.ko for a kernel with KUnit)
+#? make samples          build the modules in samples/ too
+#? make modules_install  install lockmap.ko (as root)
+#? make clean            remove what was built
+#? make test             run all tests in virtual machines; installs and loads nothing here
+#? make demo             show what the module does, in a virtual machine
+#? make style            checkpatch, sparse, and warnings of gcc and clang on three kernels
+#?
+#? KDIR=DIR              kernel headers or build folder to build for (default: the running kernel's)
+#? KSRC=DIR              kernel source tree to use instead of Debian's
+#? FILTER=GLOB           make test: only the tests of this name; "smoke" is the one on Debian's kernel
+#? KERNELS="smp debug"   make test: User Mode Linux kernels to test in; debug has KASAN and lockdep
+#? LOCKMAP_CACHE=DIR     where kernels are kept (default: ~/.cache/lockmap)
