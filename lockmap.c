@@ -805,7 +805,7 @@ static bool lm_is_held(struct lm_key *key, const struct lockmap_entry *entry)
  * Return: as lm_sleep(), and -EBUSY.
  */
 static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 self,
-			 const struct lm_how *how, u64 *give_up)
+			 const struct lm_how *how, unsigned int *spins)
 	__releases(RCU)
 {
 	int err;
@@ -816,7 +816,7 @@ static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 se
 		err = lm_is_held(key, entry) ? -EBUSY : -EAGAIN;
 	else if (self && (key->word & LM_OWNER) == self)
 		err = -EDEADLK;
-	else if (lm_time_left(how) && lm_spin(&entry->lock, key->word, give_up))
+	else if (lm_time_left(how) && lm_spin(&entry->lock, key->word, spins))
 		err = -EAGAIN;
 	else
 		return lm_sleep(key, entry, self, how);
@@ -864,7 +864,8 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 						   bool create, const struct lm_how *how)
 {
 	struct lockmap_entry *entry;
-	u64 self = lm_self(), give_up = 0;
+	u64 self = lm_self();
+	unsigned int spins = 0;
 	int err;
 
 	do {
@@ -876,7 +877,7 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 				err = 0;
 				break;
 			}
-			err = lm_lock_found(key, entry, self, how, &give_up);
+			err = lm_lock_found(key, entry, self, how, &spins);
 			continue;
 		}
 		rcu_read_unlock();
@@ -1138,7 +1139,7 @@ EXPORT_SYMBOL_GPL(lockmap_entry_get_or_insert);
  * Return: 0; -ENOENT; -EBUSY when the key is held by one who does not run;
  * -EAGAIN when it changed meanwhile.
  */
-static __always_inline int lm_read_value(struct lm_key *key, void *value, u64 *give_up)
+static __always_inline int lm_read_value(struct lm_key *key, void *value, unsigned int *spins)
 {
 	struct lockmap_entry *entry;
 	int err = -ENOENT;
@@ -1152,7 +1153,7 @@ static __always_inline int lm_read_value(struct lm_key *key, void *value, u64 *g
 	word = atomic64_read_acquire(&entry->lock.word);
 	if (unlikely(word & LM_LOCKED)) {
 		err = (word & LM_OWNER) != lm_self() &&
-		      lm_spin(&entry->lock, word, give_up) ? -EAGAIN : -EBUSY;
+		      lm_spin(&entry->lock, word, spins) ? -EAGAIN : -EBUSY;
 		goto out;
 	}
 	if (word & LM_VALUE) {
@@ -1196,7 +1197,7 @@ static int lm_get_locked(struct lm_key *key, void *value)
 
 int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 {
-	u64 give_up = 0;
+	unsigned int spins = 0;
 	struct lm_key key;
 	int err, tries;
 
@@ -1207,7 +1208,7 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 	if (unlikely(map->params.clone && value))
 		return lm_get_locked(&key, value);
 	for (tries = 0; tries < LM_READ_TRIES; tries++) {
-		err = lm_read_value(&key, value, &give_up);
+		err = lm_read_value(&key, value, &spins);
 		if (likely(!err || err == -ENOENT))
 			return err;
 		if (err == -EBUSY)

@@ -16,8 +16,10 @@
  * WAITERS	somebody is on the wait queue for it. Set and cleared with the
  *		queue's lock held, and the word's memory stays what it is while
  *		this is set: waiters need no reference count.
- * HANDOFF	the first waiter lost too often: the lock goes to it without
- *		being free in between. Only with WAITERS; with the queue's lock.
+ * HANDOFF	the first waiter was woken and lost the race: the lock goes to
+ *		it without being free in between. Only with WAITERS; with the queue's lock.
+ * WOKEN	a waiter was woken and has not looked yet: no need to wake another.
+ *		With the queue's lock.
  * VALUE	the key has a value. Set by the unlock, so it says nothing while
  *		LOCKED.
  * DEAD		the word is not of any key now, and cannot be locked.
@@ -32,9 +34,9 @@
  * Waiting
  * -------
  *
- * As in kernel/locking/mutex.c: spin while the owner runs; then queue up, and
- * compete with newcomers when woken; after LM_MAX_LOSSES lost races ask for a
- * hand-off. A waiter looks at the word with the queue's lock held before it
+ * As in kernel/locking/mutex.c: spin while the owner runs; then queue up. Who is
+ * woken competes with newcomers, once; if it loses it asks for a hand-off, and
+ * spins again. A waiter looks at the word with the queue's lock held before it
  * believes in a signal or a timeout, and one that leaves empty-handed passes on
  * the wakeup that it may have had. So no wakeup is lost.
  *
@@ -51,6 +53,7 @@
 #define LM_DEAD		BIT_ULL(4)
 #define LM_IDLE		BIT_ULL(5)
 #define LM_REFERENCED	BIT_ULL(6)
+#define LM_WOKEN	BIT_ULL(7)
 
 #define LM_OWNER_SHIFT	8
 #define LM_OWNER	GENMASK_ULL(31, LM_OWNER_SHIFT)
@@ -59,11 +62,9 @@
 
 static_assert(PID_MAX_LIMIT <= LM_OWNER >> LM_OWNER_SHIFT);
 
-/* How often a waiter may lose a race before it gets the lock by hand-off; the folio lock's figure. */
-#define LM_MAX_LOSSES	5
-/* How long to spin for one owner, and how many rounds between looks at the clock. */
-#define LM_SPIN_NS	(50 * NSEC_PER_USEC)
-#define LM_SPIN_ROUNDS	32
+/* How many rounds to spin before looking at the owner, and how many times in all. */
+#define LM_SPIN_ROUNDS	16
+#define LM_MAX_SPINS	64
 
 struct lm_lock {
 	atomic64_t word;
@@ -81,9 +82,8 @@ enum lm_result {
  * @blocked_node: in the table of lockmap_deadlock.h, while it sleeps
  * @lock: what it waits for
  * @self: owner bits to lock it with
- * @result: protected by the queue's lock, as are the next two
- * @woken: was chosen by lm_wake() and has not looked yet
- * @losses: how often it was woken in vain
+ * @result: protected by the queue's lock, as is the next
+ * @woken: was chosen by lm_wake_function() and has not looked yet
  */
 struct lm_waiter {
 	struct wait_queue_entry wait;
@@ -92,7 +92,6 @@ struct lm_waiter {
 	u64 self;
 	enum lm_result result;
 	bool woken;
-	unsigned int losses;
 };
 
 /* What lm_wake_function() gets to know: of which lock and queue, and whether to hand over. */
@@ -154,6 +153,8 @@ static inline void lm_dequeue(struct wait_queue_head *wq, struct lm_waiter *wait
 
 	lm_unblock(waiter);
 	list_del_init(&waiter->wait.entry);
+	if (waiter->woken)
+		gone |= LM_WOKEN;
 	if (!lm_first_waiter(wq, waiter->lock))
 		gone |= LM_WAITERS;
 	atomic64_andnot(gone, &waiter->lock->word);
@@ -187,11 +188,13 @@ static inline int lm_wake_function(struct wait_queue_entry *wait, unsigned int m
 		lm_grant(wakeup->wq, waiter, wakeup->set);
 		wakeup->handed_off = true;
 	}
-	if (!waiter->woken) {
-		waiter->woken = true;
-		/* It cannot go away under us: it needs the queue's lock to return. */
-		wake_up_process(waiter->wait.private);
-	}
+	if (waiter->woken)
+		return 1;
+	waiter->woken = true;
+	if (!wakeup->hand_off)
+		atomic64_or(LM_WOKEN, &waiter->lock->word);
+	/* It cannot go away under us: it needs the queue's lock to return. */
+	wake_up_process(waiter->wait.private);
 	return 1;
 }
 
@@ -214,8 +217,18 @@ static __always_inline u64 lm_unlocked(u64 old, u64 set)
 	       LM_VERSION_ONE;
 }
 
+/*
+ * Whether the unlock of a lock with waiters has to see to them. If one is WOKEN
+ * it will look at the word (D): it clears WOKEN before, in lm_wait(), so that
+ * either we find that cleared, or it finds the lock free.
+ */
+static inline bool lm_has_to_wake(u64 old)
+{
+	return (old & LM_HANDOFF) || !(old & LM_WOKEN);
+}
+
 /**
- * lm_unlock_fast() - unlock if nobody sleeps for it
+ * lm_unlock_fast() - unlock if there is nobody to wake
  * @lock: held by the caller; not to be touched after this, it may be of another key
  * @set: see lm_unlocked()
  * @old: the word before
@@ -226,7 +239,7 @@ static __always_inline bool lm_unlock_fast(struct lm_lock *lock, u64 set, u64 *o
 {
 	*old = atomic64_read(&lock->word);
 	do {
-		if (unlikely(*old & (LM_WAITERS | LM_HANDOFF)))
+		if (unlikely(*old & (LM_WAITERS | LM_HANDOFF)) && lm_has_to_wake(*old))
 			return false;
 		/* (B) pairs with lm_acquire(). */
 	} while (unlikely(!atomic64_try_cmpxchg_release(&lock->word, old,
@@ -275,7 +288,7 @@ static inline u64 lm_unlock_slow(struct lm_lock *lock, struct wait_queue_head *w
 		if (atomic64_try_cmpxchg_release(&lock->word, &old, lm_unlocked(old, set)))
 			break;
 	}
-	if (old & LM_WAITERS) {
+	if ((old & LM_WAITERS) && lm_has_to_wake(old)) {
 		spin_lock_irqsave(&wq->lock, flags);
 		lm_wake_locked(wq, lock);
 		spin_unlock_irqrestore(&wq->lock, flags);
@@ -303,50 +316,40 @@ static inline void lm_retire(struct lm_lock *lock, struct wait_queue_head *wq)
 	spin_unlock_irqrestore(&wq->lock, flags);
 }
 
-static inline bool lm_spun_enough(u64 *give_up)
-{
-	u64 now = ktime_get_mono_fast_ns();
-
-	if (!*give_up)
-		*give_up = now + LM_SPIN_NS;
-	return now > *give_up;
-}
-
 /**
  * lm_spin() - spin while the lock's owner runs on a CPU
  * @lock: the lock
  * @old: its word
- * @give_up: when to stop, across calls for one acquisition; 0 at first
+ * @spins: how often this was called for one acquisition
  *
- * One that belongs to no task, or to one that sleeps, is not spun for; nor is
- * one that is promised to a waiter.
+ * One that belongs to no task, or to one that sleeps, is not spun for; and who
+ * was too late LM_MAX_SPINS times has to queue up, so that it gets its turn.
  *
  * Context: RCU read side, which keeps the owner's task_struct and the word's
  * memory, if not the key it stands for.
  * Return: true when the lock was seen free or with another owner: try again.
  */
-static inline bool lm_spin(const struct lm_lock *lock, u64 old, u64 *give_up)
+static inline bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *spins)
 {
 	u64 owner = old & LM_OWNER;
 	struct task_struct *task;
-	unsigned int round;
+	unsigned int round = 0;
 
-	if (!IS_ENABLED(CONFIG_LOCK_SPIN_ON_OWNER) || !owner || (old & LM_HANDOFF))
+	if (!IS_ENABLED(CONFIG_LOCK_SPIN_ON_OWNER) || !owner || ++*spins > LM_MAX_SPINS)
 		return false;
-	task = pid_task(find_pid_ns(owner >> LM_OWNER_SHIFT, &init_pid_ns), PIDTYPE_PID);
-	if (!task)
-		return false;
-
-	for (round = 0;; round++) {
-		if (round % LM_SPIN_ROUNDS == 0 && lm_spun_enough(give_up))
+	do {
+		if (need_resched())
 			return false;
+		cpu_relax();
 		old = atomic64_read(&lock->word);
 		if (!(old & LM_LOCKED) || (old & LM_OWNER) != owner)
 			return true;
-		if ((old & LM_HANDOFF) || need_resched() || !lm_owner_on_cpu(task))
-			return false;
-		cpu_relax();
-	}
+		/* Most locks are held for less than it takes to find the owner. */
+		if (++round == LM_SPIN_ROUNDS)
+			task = pid_task(find_pid_ns(owner >> LM_OWNER_SHIFT, &init_pid_ns),
+					PIDTYPE_PID);
+	} while (round < LM_SPIN_ROUNDS || (task && lm_owner_on_cpu(task)));
+	return false;
 }
 
 /**
@@ -395,12 +398,21 @@ static inline bool lm_acquire_queued(struct wait_queue_head *wq, struct lm_waite
 	return true;
 }
 
-/* Ask for a hand-off if it is the caller's turn. Return: false when the lock is free now. */
+/* Ask for a hand-off, if it is the caller's turn. Return: whether somebody will hand over. */
 static inline bool lm_ask_hand_off(struct wait_queue_head *wq, struct lm_waiter *waiter)
 {
-	if (lm_first_waiter(wq, waiter->lock) != waiter)
-		return true;
-	return atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word) & LM_LOCKED;
+	return waiter->result == LM_WAITING && lm_first_waiter(wq, waiter->lock) == waiter &&
+	       (atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word) & LM_LOCKED);
+}
+
+/* The hand-over may be near; do not go to sleep for it. */
+static inline void lm_spin_queued(struct lm_waiter *waiter)
+{
+	unsigned int spins = 0;
+
+	rcu_read_lock();
+	lm_spin(waiter->lock, atomic64_read(&waiter->lock->word), &spins);
+	rcu_read_unlock();
 }
 
 /**
@@ -425,6 +437,33 @@ static inline bool lm_leave(struct wait_queue_head *wq, struct lm_waiter *waiter
 	return waiter->result != LM_GRANTED;
 }
 
+/*
+ * Make the next unlock wake somebody again, before looking at the lock.
+ *
+ * (D) pairs with lm_has_to_wake(). All of it is one word, which needs no barrier.
+ * Return: whether the caller was woken.
+ */
+static inline bool lm_clear_woken(struct lm_waiter *waiter)
+{
+	if (!waiter->woken || waiter->result != LM_WAITING)
+		return false;
+	waiter->woken = false;
+	atomic64_andnot(LM_WOKEN, &waiter->lock->word);
+	return true;
+}
+
+/* Whether a waiter that did not get the lock should sleep: 0, or why not. */
+static inline int lm_may_sleep(struct lm_waiter *waiter, unsigned int state, long timeout)
+{
+	if (waiter->result == LM_GONE)
+		return -EAGAIN;
+	if (signal_pending_state(state, current))
+		return -EINTR;
+	if (!timeout)
+		return -ETIMEDOUT;
+	return hlist_unhashed(&waiter->blocked_node) ? lm_block(waiter) : 0;
+}
+
 /**
  * lm_wait() - sleep until the lock is the caller's
  * @wq: the queue
@@ -438,25 +477,25 @@ static inline bool lm_leave(struct wait_queue_head *wq, struct lm_waiter *waiter
 static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 			  unsigned int state, long timeout)
 {
-	int err = 0;
+	int err;
 
 	spin_lock_irq(&wq->lock);
-	while (!lm_acquire_queued(wq, waiter)) {
-		if (waiter->result == LM_GONE)
-			err = -EAGAIN;
-		else if (signal_pending_state(state, current))
-			err = -EINTR;
-		else if (!timeout)
-			err = -ETIMEDOUT;
-		if (err)
+	for (;;) {
+		bool lost = lm_clear_woken(waiter);
+
+		if (lm_acquire_queued(wq, waiter)) {
+			err = 0;
 			break;
-		if (waiter->woken && waiter->losses++ >= LM_MAX_LOSSES &&
-		    !lm_ask_hand_off(wq, waiter))
+		}
+		if (lost && lm_ask_hand_off(wq, waiter)) {
+			spin_unlock_irq(&wq->lock);
+			lm_spin_queued(waiter);
+			spin_lock_irq(&wq->lock);
 			continue;
-		err = hlist_unhashed(&waiter->blocked_node) ? lm_block(waiter) : 0;
+		}
+		err = lm_may_sleep(waiter, state, timeout);
 		if (err)
 			break;
-		waiter->woken = false;
 		set_current_state(state);
 		spin_unlock_irq(&wq->lock);
 		timeout = schedule_timeout(timeout);
