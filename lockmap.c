@@ -698,29 +698,26 @@ static void lm_unannotate(struct lockmap_entry *entry, unsigned long ip)
 	lock_release(&entry->dep_map, ip);
 }
 
-static noinline void lm_unlock_wake(struct lockmap *map, u32 hash, struct lockmap_entry *entry,
-				    u64 set)
+static noinline void lm_unlock_tail(struct lockmap_entry *entry, u64 set)
 {
-	u64 old = lm_unlock_slow(&entry->lock, &lm_shard(map, hash)->wq, set);
+	struct lockmap *map = entry->map;
+	u32 hash = entry->hash;
+	u64 old;
 
+	/* Until it is unlocked, the lock keeps the entry and its map; from then on RCU does. */
+	rcu_read_lock();
+	old = lm_unlock_slow(&entry->lock, &lm_shard(map, hash)->wq, set);
 	if (set & ~old & LM_IDLE)
 		lm_ring_add(map, hash, entry);
+	rcu_read_unlock();
 }
 
 static __always_inline void lm_unlock(struct lockmap_entry *entry)
 {
-	struct lockmap *map = entry->map;
 	u64 set = likely(entry->has_value) ? LM_VALUE : LM_IDLE;
-	u32 hash = entry->hash;
-	u64 old;
 
-	/* Until here the lock keeps the entry and its map; from here on RCU does. */
-	rcu_read_lock();
-	if (unlikely(!lm_unlock_fast(&entry->lock, set, &old)))
-		lm_unlock_wake(map, hash, entry, set);
-	else if (unlikely(set & ~old & LM_IDLE))
-		lm_ring_add(map, hash, entry);
-	rcu_read_unlock();
+	if (unlikely(!lm_unlock_fast(&entry->lock, set)))
+		lm_unlock_tail(entry, set);
 }
 
 /*

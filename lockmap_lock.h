@@ -228,23 +228,21 @@ static inline bool lm_has_to_wake(u64 old)
 }
 
 /**
- * lm_unlock_fast() - unlock if there is nobody to wake
+ * lm_unlock_fast() - unlock if there is nothing to do afterwards
  * @lock: held by the caller; not to be touched after this, it may be of another key
  * @set: see lm_unlocked()
- * @old: the word before
  *
- * Return: true when it is unlocked.
+ * Return: true when it is unlocked; false when somebody waits, or the entry
+ * would become IDLE, or the word changed just now.
  */
-static __always_inline bool lm_unlock_fast(struct lm_lock *lock, u64 set, u64 *old)
+static __always_inline bool lm_unlock_fast(struct lm_lock *lock, u64 set)
 {
-	*old = atomic64_read(&lock->word);
-	do {
-		if (unlikely(*old & (LM_WAITERS | LM_HANDOFF)) && lm_has_to_wake(*old))
-			return false;
-		/* (B) pairs with lm_acquire(). */
-	} while (unlikely(!atomic64_try_cmpxchg_release(&lock->word, old,
-							lm_unlocked(*old, set))));
-	return true;
+	u64 old = atomic64_read(&lock->word);
+
+	if (unlikely((old & (LM_WAITERS | LM_HANDOFF)) || (set & ~old & LM_IDLE)))
+		return false;
+	/* (B) pairs with lm_acquire(). */
+	return likely(atomic64_try_cmpxchg_release(&lock->word, &old, lm_unlocked(old, set)));
 }
 
 static inline bool lm_unlock_hand_off(struct lm_lock *lock, struct wait_queue_head *wq, u64 set)
@@ -259,7 +257,7 @@ static inline bool lm_unlock_hand_off(struct lm_lock *lock, struct wait_queue_he
 }
 
 /**
- * lm_unlock_slow() - unlock, and wake the first waiter or hand over to it
+ * lm_unlock_slow() - unlock, and wake the first waiter or hand over to it, if there is one
  * @lock: held by the caller
  * @wq: its queue
  * @set: see lm_unlocked()
