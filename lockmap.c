@@ -8,9 +8,9 @@
  *
  * Objects
  *
- * A map is a power of two of shards. A shard has an rhashtable, a wait queue
- * that its keys share, and there are rings of idle entries. One hash of the key
- * decides all: its top bits the shard, its low bits the bucket. Entries store
+ * A map is a power of two of shards, each with an rhashtable. There are as many
+ * wait queues, which entries share, and rings of idle entries. One hash of the
+ * key decides: its top bits the shard, its low bits the bucket. Entries store
  * it, so that neither a comparison with another key nor a rehash looks at keys.
  *
  * The life of an entry
@@ -51,6 +51,7 @@
 
 #include <linux/bitrev.h>
 #include <linux/bsearch.h>
+#include <linux/hash.h>
 #include <linux/hashtable.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
@@ -153,7 +154,7 @@ struct lm_ring {
 /**
  * struct lm_shard - the keys whose hash begins alike
  * @table: their entries
- * @wq: where those who wait for any of them wait
+ * @wq: where those wait who wait for an entry whose address says so: lm_wq()
  * @map: constant, as is @free
  * @free: frees the table
  */
@@ -303,6 +304,15 @@ static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, 
 static __always_inline struct lm_shard *lm_shard(const struct lockmap *map, u32 hash)
 {
 	return &map->shards[hash >> 1 >> map->shard_shift];
+}
+
+/*
+ * The wait queue for an entry, whatever key it is of: who waits for what it was
+ * before has to meet who waits for what it is.
+ */
+static wait_queue_head_t *lm_wq(const struct lockmap *map, const struct lockmap_entry *entry)
+{
+	return &lm_shard(map, hash_ptr(entry, 32))->wq;
 }
 
 /* The key of an entry that may become another one while we look. */
@@ -528,7 +538,7 @@ static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 s
 	found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node, lm_rht_params);
 	if (likely(!found))
 		return 0;
-	lm_retire(&new->lock, &shard->wq);
+	lm_retire(&new->lock, lm_wq(key->map, new));
 	return IS_ERR(found) ? PTR_ERR(found) : -EEXIST;
 }
 
@@ -706,7 +716,7 @@ static noinline void lm_unlock_tail(struct lockmap_entry *entry, u64 set)
 
 	/* Until it is unlocked, the lock keeps the entry and its map; from then on RCU does. */
 	rcu_read_lock();
-	old = lm_unlock_slow(&entry->lock, &lm_shard(map, hash)->wq, set);
+	old = lm_unlock_slow(&entry->lock, lm_wq(map, entry), set);
 	if (set & ~old & LM_IDLE)
 		lm_ring_add(map, hash, entry);
 	rcu_read_unlock();
@@ -757,7 +767,7 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		    const struct lm_how *how)
 	__releases(RCU)
 {
-	wait_queue_head_t *wq = &lm_shard(key->map, key->hash)->wq;
+	wait_queue_head_t *wq = lm_wq(key->map, entry);
 	struct lm_waiter waiter;
 	int err;
 

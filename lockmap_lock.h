@@ -384,13 +384,22 @@ static inline bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
 	return held;
 }
 
-/* Take the lock from within the queue, or know that it was granted. */
+/*
+ * Take the lock from within the queue, or know that it was granted. Other bits
+ * of the word may change under us, which must not make us sleep for a free lock.
+ */
 static inline bool lm_acquire_queued(struct wait_queue_head *wq, struct lm_waiter *waiter)
 {
-	if (waiter->result == LM_GRANTED)
-		return true;
-	if (!lm_acquire(waiter->lock, atomic64_read(&waiter->lock->word), waiter->self))
-		return false;
+	u64 old;
+
+	if (waiter->result != LM_WAITING)
+		return waiter->result == LM_GRANTED;
+	old = atomic64_read(&waiter->lock->word);
+	do {
+		if (old & LM_LOCKED)
+			return false;
+		/* (A), (B) as in lm_acquire(). */
+	} while (!atomic64_try_cmpxchg(&waiter->lock->word, &old, old | LM_LOCKED | waiter->self));
 	lm_dequeue(wq, waiter);
 	waiter->result = LM_GRANTED;
 	return true;
@@ -403,14 +412,19 @@ static inline bool lm_ask_hand_off(struct wait_queue_head *wq, struct lm_waiter 
 	       (atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word) & LM_LOCKED);
 }
 
-/* The hand-over may be near; do not go to sleep for it. */
-static inline void lm_spin_queued(struct lm_waiter *waiter)
+/*
+ * The hand-over may be near: spin, without the queue's lock. RCU keeps the word's
+ * memory should it die meanwhile.
+ */
+static inline void lm_spin_queued(struct wait_queue_head *wq, struct lm_waiter *waiter)
 {
 	unsigned int spins = 0;
 
 	rcu_read_lock();
+	spin_unlock_irq(&wq->lock);
 	lm_spin(waiter->lock, atomic64_read(&waiter->lock->word), &spins);
 	rcu_read_unlock();
+	spin_lock_irq(&wq->lock);
 }
 
 /**
@@ -486,9 +500,7 @@ static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 			break;
 		}
 		if (lost && lm_ask_hand_off(wq, waiter)) {
-			spin_unlock_irq(&wq->lock);
-			lm_spin_queued(waiter);
-			spin_lock_irq(&wq->lock);
+			lm_spin_queued(wq, waiter);
 			continue;
 		}
 		err = lm_may_sleep(waiter, state, timeout);

@@ -96,7 +96,7 @@ guest() {
 	for try in 1 2 3; do
 		[ "$try" -eq 1 ] || say "the guest died before its init started; try $try of 3"
 		: >"$guest_log"
-		"$@" >"$guest_log" 2>&1 </dev/null 9>&- &
+		setpriv --pdeathsig KILL "$@" >"$guest_log" 2>&1 </dev/null 9>&- &
 		guest_pid=$! start=$SECONDS
 		disown # the shell need not say how it ended
 		tail -n +1 -s 0.1 -f --pid=$guest_pid "$guest_log" | sed -u 's/\r*$//' &
