@@ -64,6 +64,7 @@
 #include <linux/percpu.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
+#include <linux/prefetch.h>
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
@@ -90,6 +91,10 @@
 #define LM_RING_CHANCES	16
 /* How many buckets a walk looks at in one RCU read side section. */
 #define LM_WALK_WINDOW	256
+/* An entry is one object of a slab cache, which needs a little for itself. */
+#define LM_MAX_VALUE_LEN	(KMALLOC_MAX_SIZE - 2 * PAGE_SIZE - LOCKMAP_MAX_KEY_LEN)
+/* How many keys of a batch are looked for at once. */
+#define LM_BATCH_WINDOW	8
 /* How often a reader tries without the lock. */
 #define LM_READ_TRIES	4
 
@@ -104,7 +109,7 @@ enum lm_key_kind {
 struct lm_long_key {
 	struct rcu_head rcu;
 	u32 len;
-	u8 data[];
+	u8 data[] __aligned(LOCKMAP_VALUE_ALIGN);
 };
 
 /**
@@ -155,13 +160,11 @@ struct lm_ring {
  * struct lm_shard - the keys whose hash begins alike
  * @table: their entries
  * @wq: where those wait who wait for an entry whose address says so: lm_wq()
- * @map: constant, as is @free
  * @free: frees the table
  */
 struct lm_shard {
 	struct rhashtable table;
 	wait_queue_head_t wq;
-	struct lockmap *map;
 	struct work_struct free;
 } ____cacheline_aligned_in_smp;
 
@@ -181,7 +184,7 @@ struct lm_shard {
  * @nr_rings: how many rings, of which each serves as many shards
  * @shrinker: takes idle entries back
  * @lock_key: lockdep class of the keys
- * @creator: an address in the module that made the map; 0 when leaked. By
+ * @owner: the module that made the map; %NULL when it is gone, or built in. By
  *	lm_maps_lock, as is @node
  * @node: in lm_maps
  */
@@ -200,7 +203,7 @@ struct lockmap {
 	unsigned int nr_rings;
 	struct shrinker *shrinker;
 	struct lock_class_key lock_key;
-	unsigned long creator;
+	struct module *owner;
 	struct list_head node;
 };
 
@@ -332,6 +335,11 @@ static const u8 *lm_entry_key_rcu(const struct lockmap *map, const struct lockma
 
 static int lm_cmp(const struct lockmap *map, const void *a, u32 a_len, const void *b, u32 b_len)
 {
+	if (map->key_kind == LM_KEY_8) {
+		u64 x = get_unaligned_be64(a), y = get_unaligned_be64(b);
+
+		return (x > y) - (x < y);
+	}
 	if (map->params.cmp)
 		return map->params.cmp(a, a_len, b, b_len);
 	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
@@ -409,6 +417,15 @@ static const struct rhashtable_params lm_rht_params = {
 	.automatic_shrinking = true,
 	LM_RHT_INSECURE_ELASTICITY
 };
+
+/* The bucket that a key would be in, for prefetching. */
+static __always_inline struct rhash_lock_head __rcu *const *lm_bucket(const struct lm_key *key)
+{
+	struct rhashtable *table = &lm_shard(key->map, key->hash)->table;
+	struct bucket_table *tbl = rht_dereference_rcu(table->tbl, table);
+
+	return rht_bucket(tbl, key->hash & (tbl->size - 1));
+}
 
 /*
  * Find the entry for a key, and its word as it was before the key was compared.
@@ -664,7 +681,7 @@ static unsigned long lm_shrink_count(struct shrinker *shrinker, struct shrink_co
 static unsigned long lm_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	struct lockmap *map = lm_shrinker_data(shrinker);
-	struct lockmap_entry *entry;
+	struct lockmap_entry *entry, **slot;
 	struct lm_ring *ring;
 	unsigned long freed = 0;
 	unsigned int i, n;
@@ -675,7 +692,8 @@ static unsigned long lm_shrink_scan(struct shrinker *shrinker, struct shrink_con
 		for (n = READ_ONCE(ring->size); n && atomic_read(&ring->used) > 0; n--) {
 			if (sc->nr_scanned >= sc->nr_to_scan)
 				return freed;
-			entry = xchg(lm_ring_slot(ring, n - 1), NULL);
+			slot = lm_ring_slot(ring, n - 1);
+			entry = READ_ONCE(*slot) ? xchg(slot, NULL) : NULL;
 			if (!entry)
 				continue;
 			atomic_dec(&ring->used);
@@ -757,6 +775,21 @@ static long lm_time_left(const struct lm_how *how)
 }
 
 /*
+ * After a waiter left: if the clock hand found the entry free but for that
+ * waiter, it let go of it, and there is no unlock to come that brings it back.
+ *
+ * Context: RCU read side. It does not matter which key the entry is of.
+ */
+static void lm_adopt(struct lockmap_entry *entry)
+{
+	u64 word = atomic64_read(&entry->lock.word);
+
+	if (!(word & (LM_LOCKED | LM_WAITERS | LM_VALUE | LM_IDLE | LM_DEAD)) &&
+	    lm_acquire(&entry->lock, word, lm_self()))
+		lm_unlock(entry);
+}
+
+/*
  * Sleep for an entry that is held, after it was found to be the key's.
  *
  * Context: RCU read side, which is left.
@@ -777,7 +810,9 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 	}
 	/* It cannot become another key's any more. Did it before? */
 	if (unlikely(!lm_match(key, entry))) {
-		if (!lm_leave(wq, &waiter))
+		if (lm_leave(wq, &waiter))
+			lm_adopt(entry);
+		else
 			lm_unlock(entry);
 		rcu_read_unlock();
 		return -EAGAIN;
@@ -789,6 +824,14 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		might_lock(entry);
 	lm_contention_begin(entry);
 	err = lm_wait(wq, &waiter, how->state, lm_time_left(how));
+	if (err) {
+		rcu_read_lock();
+		if (!lm_leave(wq, &waiter))
+			err = 0;	/* granted at the last moment */
+		else if (err != -EAGAIN)
+			lm_adopt(entry);
+		rcu_read_unlock();
+	}
 	lm_contention_end(entry, err);
 	return err;
 }
@@ -839,8 +882,8 @@ static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 se
  */
 static int lm_wait_for_table(const struct lm_how *how, int err)
 {
-	if (how->try)
-		return err == -EBUSY ? -EBUSY : -ENOMEM;
+	if (how->try || err == -E2BIG)
+		return -ENOMEM;
 	if (signal_pending_state(how->state, current))
 		return -EINTR;
 	if (!lm_time_left(how))
@@ -982,10 +1025,10 @@ struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size
 }
 EXPORT_SYMBOL_GPL(lockmap_trylock);
 
-/* No flags that clear an entry under a reader's eyes, or that the slab cannot follow. */
+/* No flags that clear an entry under a reader's eyes, or that the slab or a trylock cannot follow. */
 static bool lm_gfp_ok(gfp_t gfp)
 {
-	return !(gfp & (__GFP_ZERO | GFP_ZONEMASK | ~__GFP_BITS_MASK));
+	return !(gfp & (__GFP_ZERO | __GFP_NOFAIL | GFP_ZONEMASK | ~__GFP_BITS_MASK));
 }
 
 struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *data, size_t len,
@@ -1156,8 +1199,9 @@ static __always_inline int lm_read_value(struct lm_key *key, void *value, unsign
 	entry = lm_find(key);
 	if (!entry)
 		goto out;
+	word = atomic64_read(&entry->lock.word);
 	/* (B), (C) the word first; pairs with lm_unlock_fast() and lm_entry_publish(). */
-	word = atomic64_read_acquire(&entry->lock.word);
+	smp_rmb();
 	if (unlikely(word & LM_LOCKED)) {
 		err = (word & LM_OWNER) != lm_self() &&
 		      lm_spin(&entry->lock, word, spins) ? -EAGAIN : -EBUSY;
@@ -1360,6 +1404,7 @@ static void lm_batch_unlock(struct lockmap_batch *batch, unsigned long ip)
 static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lockmap_key *keys,
 					  unsigned int n, gfp_t gfp)
 {
+	size_t size = struct_size_t(struct lockmap_batch, entries, n);
 	const struct lockmap_key **sorted;
 	struct lockmap_batch *batch;
 	unsigned int i;
@@ -1371,12 +1416,12 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 			return ERR_PTR(-EINVAL);
 	}
 	/* kvmalloc() complains of more than INT_MAX bytes, and without reclaim it cannot map. */
-	if (struct_size(batch, entries, n) > INT_MAX)
+	if (size > INT_MAX)
 		return ERR_PTR(-ENOMEM);
-	if (gfpflags_allow_blocking(gfp))
-		batch = kvmalloc(struct_size(batch, entries, n), gfp);
+	if (size <= PAGE_SIZE || !gfpflags_allow_blocking(gfp))
+		batch = kmalloc(size, gfp);
 	else
-		batch = kmalloc(struct_size(batch, entries, n), gfp);
+		batch = kvmalloc(size, gfp);
 	if (!batch)
 		return ERR_PTR(-ENOMEM);
 	batch->map = map;
@@ -1389,33 +1434,73 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 	return batch;
 }
 
+/*
+ * Have the memory that the keys are in come while we look at the first of them:
+ * the buckets, then what the buckets point to.
+ */
+static void lm_batch_prefetch(const struct lm_key *keys, unsigned int n)
+{
+	struct rhash_head *node;
+	unsigned int i;
+
+	rcu_read_lock();
+	for (i = 0; i < n; i++)
+		prefetch(lm_bucket(&keys[i]));
+	for (i = 0; i < n; i++) {
+		node = rht_ptr_rcu(lm_bucket(&keys[i]));
+		if (!rht_is_a_nulls(node))
+			prefetchw(node);
+	}
+	rcu_read_unlock();
+}
+
+/* Lock some keys, in ascending order. Return: 0 or an error, the batch having those before. */
+static int lm_batch_add(struct lockmap_batch *batch, struct lm_key *keys, unsigned int n,
+			const struct lm_how *how)
+{
+	struct lockmap_entry *entry;
+	unsigned int i;
+
+	if (n > 1)
+		lm_batch_prefetch(keys, n);
+	for (i = 0; i < n; i++) {
+		entry = lm_lock_key(&keys[i], true, how);
+		if (IS_ERR(entry))
+			return PTR_ERR(entry);
+		batch->entries[batch->nr++] = entry;
+	}
+	return 0;
+}
+
 static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
 					   unsigned int n, struct lm_how how)
 {
 	const struct lockmap_key **sorted, *last = NULL;
-	struct lockmap_entry *entry;
+	struct lm_key window[LM_BATCH_WINDOW];
 	struct lockmap_batch *batch;
-	struct lm_key key;
-	unsigned int i;
+	unsigned int i, nr = 0;
+	int err = 0;
 
 	how.batch = true;
 	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &how));
 	if (IS_ERR(batch))
 		return batch;
+	/* An entry never comes to lie on a key that is still to be looked at. */
 	sorted = (const struct lockmap_key **)batch->entries;
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && !err; i++) {
 		const struct lockmap_key *next = sorted[i];
 
-		if (last && !lm_cmp(map, last->data, last->len, next->data, next->len))
-			continue;
+		if (!last || lm_cmp(map, last->data, last->len, next->data, next->len))
+			lm_key_init(&window[nr++], map, next->data, next->len);
 		last = next;
-		lm_key_init(&key, map, next->data, next->len);
-		entry = lm_lock_key(&key, true, &how);
-		if (IS_ERR(entry)) {
-			lm_batch_unlock(batch, _RET_IP_);
-			return ERR_CAST(entry);
+		if (nr == LM_BATCH_WINDOW || i == n - 1) {
+			err = lm_batch_add(batch, window, nr, &how);
+			nr = 0;
 		}
-		batch->entries[batch->nr++] = entry;
+	}
+	if (err) {
+		lm_batch_unlock(batch, _RET_IP_);
+		return ERR_PTR(err);
 	}
 	lm_batch_annotate(batch, how.try, _RET_IP_);
 	return batch;
@@ -1503,6 +1588,7 @@ struct lm_cursor {
 	u64 mask;		/* only entries whose word, under this mask, ... */
 	u64 want;		/* ... has these bits, or any of the mask's if this is 0 */
 	u64 pos;		/* the reversed hash to go on with; 2^32: done */
+	u64 end;		/* how far to look now; what is beyond has not been looked at */
 	bool after_key;		/* of those with this hash, only what comes after the key */
 	u32 len;
 	u8 *key;		/* the last key found */
@@ -1544,7 +1630,7 @@ static bool lm_is_next(const struct lockmap *map, const struct lm_cursor *cursor
 	const u8 *data, *other;
 	u32 len, other_len;
 
-	if (pos < cursor->pos || (best->entry && pos > best->pos))
+	if (pos < cursor->pos || pos >= cursor->end || (best->entry && pos > best->pos))
 		return false;
 	data = lm_entry_key_rcu(map, entry, &len);
 	if (cursor->after_key && pos == cursor->pos &&
@@ -1582,14 +1668,14 @@ static void lm_scan_bucket(const struct lockmap *map, const struct lm_cursor *cu
 	} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
 }
 
-/* Look at the buckets of one table from the cursor on, up to @end or the first candidate. */
+/* Look at the buckets of one table from the cursor on, up to its end or the first candidate. */
 static void lm_scan_table(const struct lockmap *map, const struct lm_cursor *cursor,
-			  const struct bucket_table *tbl, u64 end, struct lm_candidate *best)
+			  const struct bucket_table *tbl, struct lm_candidate *best)
 {
 	unsigned int shift = 32 - ilog2(tbl->size);
 	u64 i;
 
-	for (i = cursor->pos >> shift; i << shift < end; i++) {
+	for (i = cursor->pos >> shift; i << shift < cursor->end; i++) {
 		if (best->entry && i << shift > best->pos)
 			break;
 		lm_scan_bucket(map, cursor, tbl, bitrev32(i << shift), best);
@@ -1626,16 +1712,16 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 	struct bucket_table *tbl;
 	unsigned int shift;
 	bool found = false;
-	u64 end;
 
 	while (!found && cursor->pos <= U32_MAX) {
 		best.entry = NULL;
 		rcu_read_lock();
 		tbl = rht_dereference_rcu(table->tbl, table);
 		shift = 32 - ilog2(tbl->size);
-		end = min_t(u64, ((cursor->pos >> shift) + LM_WALK_WINDOW) << shift, BIT_ULL(32));
+		cursor->end = min_t(u64, ((cursor->pos >> shift) + LM_WALK_WINDOW) << shift,
+				    BIT_ULL(32));
 		do {
-			lm_scan_table(map, cursor, tbl, end, &best);
+			lm_scan_table(map, cursor, tbl, &best);
 			/* As in lm_find(). */
 			smp_rmb();
 			tbl = rht_dereference_rcu(tbl->future_tbl, table);
@@ -1643,7 +1729,7 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 		if (best.entry) {
 			found = lm_cursor_take(map, cursor, &best);
 		} else {
-			cursor->pos = end;
+			cursor->pos = cursor->end;
 			cursor->after_key = false;
 		}
 		rcu_read_unlock();
@@ -1796,12 +1882,12 @@ static const char *lm_params_fault(const struct lockmap_params *p)
 		return "no name";
 	if (!p->key_len || p->key_len > LOCKMAP_MAX_KEY_LEN)
 		return "key_len is not 1 to LOCKMAP_MAX_KEY_LEN";
-	if (p->value_len > KMALLOC_MAX_SIZE - sizeof(struct lockmap_entry) - LOCKMAP_MAX_KEY_LEN)
+	if (p->value_len > LM_MAX_VALUE_LEN)
 		return "value_len is too large";
 	if (p->flags & ~LOCKMAP_VAR_KEY)
 		return "unknown flags";
 	if (!lm_gfp_ok(p->gfp))
-		return "gfp clears memory or names a zone";
+		return "gfp has __GFP_ZERO, __GFP_NOFAIL, a zone, or unknown flags";
 	if (p->nr_shards > LOCKMAP_MAX_SHARDS)
 		return "nr_shards is more than LOCKMAP_MAX_SHARDS";
 	return NULL;
@@ -1811,7 +1897,7 @@ static void lm_set_layout(struct lockmap *map)
 {
 	const struct lockmap_params *p = &map->params;
 	bool var = p->flags & LOCKMAP_VAR_KEY;
-	unsigned int align = 1;
+	unsigned int align;
 
 	map->key_len = p->key_len;
 	if (var && p->key_len > LM_INLINE_KEY)
@@ -1821,10 +1907,11 @@ static void lm_set_layout(struct lockmap *map)
 	else
 		map->key_kind = p->key_len == sizeof(u64) ? LM_KEY_8 : LM_KEY_4;
 
+	/* As what a key of this size may be needs it; bytes need nothing. */
 	if (map->key_kind == LM_KEY_LONG)
 		align = sizeof(void *);
-	else if (map->key_kind != LM_KEY_BYTES)
-		align = p->key_len;
+	else
+		align = var ? 1 : min_t(size_t, p->key_len & -p->key_len, LOCKMAP_VALUE_ALIGN);
 	map->key_offset = ALIGN(p->value_len, align);
 }
 
@@ -1840,8 +1927,8 @@ static int lm_cache_init(struct lockmap *map)
 	name = kasprintf(GFP_KERNEL, "lockmap-%s-%d", p->name, atomic_inc_return(&nr));
 	if (!name)
 		return -ENOMEM;
-	map->cache = lm_cache_create(name, size, offsetof(struct lockmap_entry, data),
-				     p->value_len >= sizeof(void *));
+	map->cache = lm_cache_create(name, size, __alignof__(struct lockmap_entry),
+				     offsetof(struct lockmap_entry, data), p->value_len);
 	kfree(name);
 	return map->cache ? 0 : -ENOMEM;
 }
@@ -1880,10 +1967,7 @@ static void lm_rings_free(struct lockmap *map)
 static void lm_free_entry(void *ptr, void *arg)
 {
 	struct lockmap_entry *entry = ptr;
-	const struct lockmap_params *params = arg;
 
-	if (entry->has_value && params->release)
-		params->release(entry->data);
 	atomic64_set(&entry->lock.word, lm_dead(0));
 	lm_entry_free(entry);
 }
@@ -1892,7 +1976,7 @@ static void lm_shard_free(struct work_struct *work)
 {
 	struct lm_shard *shard = container_of(work, struct lm_shard, free);
 
-	rhashtable_free_and_destroy(&shard->table, lm_free_entry, &shard->map->params);
+	rhashtable_free_and_destroy(&shard->table, lm_free_entry, NULL);
 }
 
 /*
@@ -1929,7 +2013,6 @@ static int lm_shards_init(struct lockmap *map)
 			return err;
 		}
 		init_waitqueue_head(&shard->wq);
-		shard->map = map;
 		INIT_WORK(&shard->free, lm_shard_free);
 	}
 	return 0;
@@ -1976,15 +2059,15 @@ static int lm_init(struct lockmap *map)
 	return map->shrinker ? 0 : -ENOMEM;
 }
 
-struct lockmap *lockmap_create(const struct lockmap_params *params)
+struct lockmap *__lockmap_create(const struct lockmap_params *params, struct module *owner)
 {
 	const char *fault = params ? lm_params_fault(params) : "no parameters";
 	struct lockmap *map;
 	int err;
 
 	if (fault) {
-		pr_err_ratelimited("%s: %s: %s\n", params && params->name ? params->name : "?",
-				   __func__, fault);
+		pr_err_ratelimited("%s: cannot create: %s\n",
+				   params && params->name ? params->name : "(no name)", fault);
 		return ERR_PTR(-EINVAL);
 	}
 	might_sleep();
@@ -1992,7 +2075,7 @@ struct lockmap *lockmap_create(const struct lockmap_params *params)
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 	map->params = *params;
-	map->creator = _RET_IP_;
+	map->owner = owner;
 	lockdep_register_key(&map->lock_key);
 	err = lm_init(map);
 	if (err) {
@@ -2004,7 +2087,7 @@ struct lockmap *lockmap_create(const struct lockmap_params *params)
 	mutex_unlock(&lm_maps_lock);
 	return map;
 }
-EXPORT_SYMBOL_GPL(lockmap_create);
+EXPORT_SYMBOL_GPL(__lockmap_create);
 
 static void lm_forget_callbacks(struct lockmap *map)
 {
@@ -2021,10 +2104,11 @@ void lockmap_destroy(struct lockmap *map)
 	might_sleep();
 	held = lm_count_held(map, 0, false);
 	if (WARN(held, "lockmap: %s: destroyed with %u keys held; leaked\n", map->params.name,
-		 held)) {
-		map->creator = 0;
+		 held))
 		return;
-	}
+	/* Here, not where the tables are freed: in the caller's context. */
+	if (map->params.release)
+		lm_walk(map, lm_visit_clear, NULL);
 	mutex_lock(&lm_maps_lock);
 	list_del(&map->node);
 	mutex_unlock(&lm_maps_lock);
@@ -2042,12 +2126,12 @@ static int lm_module_notify(struct notifier_block *nb, unsigned long action, voi
 		return NOTIFY_DONE;
 	mutex_lock(&lm_maps_lock);
 	list_for_each_entry(map, &lm_maps, node) {
-		if (!map->creator || !within_module(map->creator, mod))
+		if (map->owner != mod)
 			continue;
-		WARN(1, "lockmap: %s: never destroyed by %s, which is gone; leaked\n",
+		WARN(1, "lockmap: %s: not destroyed by %s, which is gone; leaked\n",
 		     map->params.name, mod->name);
 		lm_forget_callbacks(map);
-		map->creator = 0;
+		map->owner = NULL;
 	}
 	mutex_unlock(&lm_maps_lock);
 	return NOTIFY_OK;

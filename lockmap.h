@@ -53,6 +53,7 @@
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
+#include <linux/module.h>
 #include <linux/types.h>
 
 struct lockmap;
@@ -74,11 +75,11 @@ struct lockmap_entry;
  * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
  *	the longest that will be used
  * @value_len: bytes of a value; 0 for a set (a key is there or not) or for
- *	locks alone. An entry has to fit %KMALLOC_MAX_SIZE
+ *	locks alone; at most %KMALLOC_MAX_SIZE less three pages
  * @flags: 0 or %LOCKMAP_VAR_KEY
  * @gfp: how entries are allocated by calls that may sleep: 0 for %GFP_KERNEL,
- *	or %GFP_NOFS, %GFP_NOIO, ``| __GFP_ACCOUNT``, ... Flags that clear memory
- *	or name a zone are refused
+ *	or %GFP_NOFS, %GFP_NOIO, ``| __GFP_ACCOUNT``, ... %__GFP_ZERO, %__GFP_NOFAIL
+ *	and zones are refused
  * @nr_shards: tables that the map is spread over, rounded up to a power of
  *	two; 0 for four per possible CPU
  * @nelem_hint: how many keys to make room for at once; 0 to start small. A map
@@ -88,8 +89,7 @@ struct lockmap_entry;
  *	0 for a default. Nothing in this interface tells an idle key from an
  *	absent one, and idle entries go first when memory gets short
  * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
- *	@cmp calls equal must have one hash. Runs under RCU and must not sleep.
- *	%NULL for a keyed hash that an attacker cannot aim at
+ *	@cmp calls equal must have one hash. Must not sleep. %NULL for a keyed hash that an attacker cannot aim at
  * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
  *	are locked and walked in this order. Must not sleep, and must bear bytes
  *	that change while it looks (the answer is then thrown away). %NULL for
@@ -97,9 +97,9 @@ struct lockmap_entry;
  * @clone: how lockmap_get() copies a value out, with the key locked; may sleep.
  *	%NULL for memcpy(), which needs no lock
  * @release: called with a value that is dropped: replaced or removed without
- *	anybody asking for the old one, or destroyed with the map. The key is
- *	locked (but for lockmap_destroy()); may sleep where the caller may.
- *	%NULL for nothing
+ *	anybody asking for the old one, or destroyed with the map. Runs in the
+ *	context of the call that drops it, with the key locked; may sleep where
+ *	the caller may. %NULL for nothing
  */
 struct lockmap_params {
 	const char   *name;
@@ -140,15 +140,19 @@ struct lockmap_batch {
 	struct lockmap_entry *entries[];
 };
 
+struct lockmap *__lockmap_create(const struct lockmap_params *params, struct module *owner);
+
 /**
  * lockmap_create() - make an empty map
- * @params: what kind; may be on the stack
+ * @params: a struct lockmap_params that says what kind; may be on the stack
+ *
+ * If the calling module goes without having destroyed the map, a WARN says so.
  *
  * Context: Process context. May sleep.
  * Return: the map, to be given to lockmap_destroy(); ERR_PTR(-EINVAL) when a
  * parameter is out of range (the log says which), ERR_PTR(-ENOMEM).
  */
-struct lockmap *lockmap_create(const struct lockmap_params *params);
+#define lockmap_create(params)	__lockmap_create(params, THIS_MODULE)
 
 /**
  * lockmap_destroy() - drop all values and free the map
@@ -256,9 +260,11 @@ void lockmap_entry_free(struct lockmap_entry *new);
  * @map: the map
  * @new: from lockmap_entry_alloc() with this @map; consumed, also on error
  *
- * For paths that must not fail for memory: writeback, I/O completion in a
- * worker, rollback. Where the table behind the map has to grow first and there
- * is no memory for that either, it waits for the table's own worker.
+ * For paths that must not fail for memory: I/O completion in a worker, rollback,
+ * writeback. If the table behind the map is full, which is when it has more keys
+ * than buckets, and (before Linux 7.2) there is no memory to make it larger, this
+ * waits until the table's own worker, which allocates with %GFP_KERNEL, has
+ * done so.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the entry for @new's key, locked: @new itself, or the one that the
@@ -317,7 +323,8 @@ void *lockmap_entry_value(struct lockmap_entry *entry);
  * @entry: the entry, locked by the caller
  * @value: the value, copied; %NULL for all zero
  * @old: if not %NULL, where a value that was there is copied to; it then
- *	belongs to the caller. Else it is released
+ *	belongs to the caller. Else it is released. Must not overlap @value, nor
+ *	may @value be the value that is in the entry
  *
  * Context: Any that may hold the entry; &lockmap_params.release is called.
  * Return: true when there was a value before.
@@ -350,7 +357,7 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
  * @map: the map
  * @key: the key's bytes
  * @len: how many
- * @value: where to copy the value; %NULL only to ask
+ * @value: where to copy the value, undefined after an error; %NULL only to ask
  *
  * Waits while the key is held. On a key that is not held nothing is written
  * that other CPUs share, so readers do not slow each other down; with
@@ -434,7 +441,9 @@ bool lockmap_is_empty(struct lockmap *map);
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
- * when the caller holds a key of the map; -EINVAL for a %NULL.
+ * when the caller holds a key of the map; -EDEADLK as well, with some values
+ * visited, when a key is held by a task that waits for one that the caller holds
+ * of another map; -EINVAL for a %NULL.
  */
 int lockmap_for_each(struct lockmap *map,
 		     int (*fn)(const void *key, size_t len, void *value, void *arg), void *arg);

@@ -63,26 +63,26 @@ static inline bool lm_owner_on_cpu(struct task_struct *task)
 }
 
 /*
- * 6.12: the free pointer of a type-safe cache may lie within the object, where
- * no reader cares. Bytes from @start on may be copied to and from user space.
+ * 6.12: the free pointer of a type-safe cache may lie within the object: over the
+ * value, where no reader cares. The value may be copied to and from user space.
  */
 static inline struct kmem_cache *lm_cache_create(const char *name, unsigned int size,
-						 unsigned int start, bool freeptr_at_start)
+						 unsigned int align, unsigned int value,
+						 unsigned int value_len)
 {
-	const slab_flags_t flags = SLAB_TYPESAFE_BY_RCU | SLAB_RECLAIM_ACCOUNT;
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
 	struct kmem_cache_args args = {
-		.align = __alignof__(u64),
-		.useroffset = start,
-		.usersize = size - start,
-		.freeptr_offset = start,
-		.use_freeptr_offset = freeptr_at_start,
+		.align = align,
+		.useroffset = value_len ? value : 0,
+		.usersize = value_len,
+		.freeptr_offset = value,
+		.use_freeptr_offset = value_len >= sizeof(void *),
 	};
 
-	return kmem_cache_create(name, size, &args, flags);
+	return kmem_cache_create(name, size, &args, SLAB_TYPESAFE_BY_RCU);
 #else
-	return kmem_cache_create_usercopy(name, size, __alignof__(u64), flags, start,
-					  size - start, NULL);
+	return kmem_cache_create_usercopy(name, size, align, SLAB_TYPESAFE_BY_RCU,
+					  value_len ? value : 0, value_len, NULL);
 #endif
 }
 

@@ -149,7 +149,7 @@ static inline struct lm_waiter *lm_first_waiter(struct wait_queue_head *wq,
 /* Take a waiter off the queue, and from the word what was there for its sake. */
 static inline void lm_dequeue(struct wait_queue_head *wq, struct lm_waiter *waiter)
 {
-	u64 gone = LM_HANDOFF;
+	u64 gone = lm_first_waiter(wq, waiter->lock) == waiter ? LM_HANDOFF : 0;
 
 	lm_unblock(waiter);
 	list_del_init(&waiter->wait.entry);
@@ -479,7 +479,7 @@ static inline int lm_may_sleep(struct lm_waiter *waiter, unsigned int state, lon
 /**
  * lm_wait() - sleep until the lock is the caller's
  * @wq: the queue
- * @waiter: from lm_enqueue(); off the queue on return
+ * @waiter: from lm_enqueue(); after an error to be given to lm_leave()
  * @state: how to sleep
  * @timeout: for how long, in jiffies; MAX_SCHEDULE_TIMEOUT for ever
  *
@@ -513,9 +513,6 @@ static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 	}
 	__set_current_state(TASK_RUNNING);
 	spin_unlock_irq(&wq->lock);
-
-	if (err && !lm_leave(wq, waiter))
-		err = 0;	/* granted at the last moment */
 	return err;
 }
 
