@@ -152,7 +152,7 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
  * Return: the map, to be given to lockmap_destroy(); ERR_PTR(-EINVAL) when a
  * parameter is out of range (the log says which), ERR_PTR(-ENOMEM).
  */
-#define lockmap_create(params)	__lockmap_create(params, THIS_MODULE)
+#define lockmap_create(params...)	__lockmap_create(params, THIS_MODULE)
 
 /**
  * lockmap_destroy() - drop all values and free the map
