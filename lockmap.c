@@ -689,7 +689,8 @@ static unsigned long lm_shrink_scan(struct shrinker *shrinker, struct shrink_con
 	sc->nr_scanned = 0;
 	for (i = 0; i < map->nr_rings; i++) {
 		ring = &map->rings[i];
-		for (n = READ_ONCE(ring->size); n && atomic_read(&ring->used) > 0; n--) {
+		/* Pairs with lm_ring_grow(). */
+		for (n = smp_load_acquire(&ring->size); n && atomic_read(&ring->used) > 0; n--) {
 			if (sc->nr_scanned >= sc->nr_to_scan)
 				return freed;
 			slot = lm_ring_slot(ring, n - 1);
@@ -702,7 +703,7 @@ static unsigned long lm_shrink_scan(struct shrinker *shrinker, struct shrink_con
 			freed++;
 		}
 	}
-	return freed;
+	return freed ?: SHRINK_STOP;
 }
 
 /*
@@ -828,12 +829,18 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		rcu_read_lock();
 		if (!lm_leave(wq, &waiter))
 			err = 0;	/* granted at the last moment */
-		else if (err != -EAGAIN)
+		else if (waiter.result == LM_WAITING)
 			lm_adopt(entry);
 		rcu_read_unlock();
 	}
 	lm_contention_end(entry, err);
 	return err;
+}
+
+/* Who waits for a limited time only does not know how long the owner will run. */
+static bool lm_may_spin(const struct lm_how *how)
+{
+	return !how->timed && !signal_pending_state(how->state, current);
 }
 
 /* Whether the entry was the key's and held, at one moment. */
@@ -866,7 +873,7 @@ static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 se
 		err = lm_is_held(key, entry) ? -EBUSY : -EAGAIN;
 	else if (self && (key->word & LM_OWNER) == self)
 		err = -EDEADLK;
-	else if (lm_time_left(how) && lm_spin(&entry->lock, key->word, spins))
+	else if (lm_may_spin(how) && lm_spin(&entry->lock, key->word, spins))
 		err = -EAGAIN;
 	else
 		return lm_sleep(key, entry, self, how);
@@ -1269,15 +1276,22 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 }
 EXPORT_SYMBOL_GPL(lockmap_get);
 
-/* The key's holder is the caller, or waits for it: nobody changes what we look at. */
+/*
+ * Waiting for the key is out of the question, for its holder is the caller, or
+ * waits for the caller. So nobody changes what we look at.
+ */
 static bool lm_stuck_has_value(struct lm_key *key)
 {
 	struct lockmap_entry *entry;
-	bool has_value;
+	bool has_value = false;
 
 	rcu_read_lock();
-	entry = lm_find(key);
-	has_value = entry && READ_ONCE(entry->has_value);
+	do {
+		entry = lm_find(key);
+		if (entry)
+			has_value = READ_ONCE(entry->has_value);
+		/* One that is just being refused by the table is found once, by accident. */
+	} while (entry && !lm_is_held(key, entry));
 	rcu_read_unlock();
 	return has_value;
 }

@@ -64,7 +64,7 @@ static_assert(PID_MAX_LIMIT <= LM_OWNER >> LM_OWNER_SHIFT);
 
 /* How many rounds to spin before looking at the owner, and how many times in all. */
 #define LM_SPIN_ROUNDS	16
-#define LM_MAX_SPINS	64
+#define LM_MAX_SPINS	512
 
 struct lm_lock {
 	atomic64_t word;
@@ -325,11 +325,11 @@ static inline void lm_retire(struct lm_lock *lock, struct wait_queue_head *wq)
  *
  * Context: RCU read side, which keeps the owner's task_struct and the word's
  * memory, if not the key it stands for.
- * Return: true when the lock was seen free or with another owner: try again.
+ * Return: true when the lock was seen free, or was free meanwhile: try again.
  */
 static inline bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *spins)
 {
-	u64 owner = old & LM_OWNER;
+	u64 owner = old & LM_OWNER, now;
 	struct task_struct *task;
 	unsigned int round = 0;
 
@@ -339,8 +339,8 @@ static inline bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *sp
 		if (need_resched())
 			return false;
 		cpu_relax();
-		old = atomic64_read(&lock->word);
-		if (!(old & LM_LOCKED) || (old & LM_OWNER) != owner)
+		now = atomic64_read(&lock->word);
+		if (!(now & LM_LOCKED) || ((now ^ old) & (LM_OWNER | LM_VERSION)))
 			return true;
 		/* Most locks are held for less than it takes to find the owner. */
 		if (++round == LM_SPIN_ROUNDS)
@@ -405,24 +405,33 @@ static inline bool lm_acquire_queued(struct wait_queue_head *wq, struct lm_waite
 	return true;
 }
 
-/* Ask for a hand-off, if it is the caller's turn. Return: whether somebody will hand over. */
-static inline bool lm_ask_hand_off(struct wait_queue_head *wq, struct lm_waiter *waiter)
+/*
+ * Ask for a hand-off, if it is the caller's turn.
+ *
+ * Return: the word, with LM_LOCKED, if somebody will hand over; else 0.
+ */
+static inline u64 lm_ask_hand_off(struct wait_queue_head *wq, struct lm_waiter *waiter)
 {
-	return waiter->result == LM_WAITING && lm_first_waiter(wq, waiter->lock) == waiter &&
-	       (atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word) & LM_LOCKED);
+	u64 old;
+
+	if (waiter->result != LM_WAITING || lm_first_waiter(wq, waiter->lock) != waiter)
+		return 0;
+	old = atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word);
+	return old & LM_LOCKED ? old : 0;
 }
 
 /*
- * The hand-over may be near: spin, without the queue's lock. RCU keeps the word's
+ * The hand-over may be near: spin, without the queue's lock. @old is of before
+ * that was dropped, or we might come to spin for ourselves. RCU keeps the word's
  * memory should it die meanwhile.
  */
-static inline void lm_spin_queued(struct wait_queue_head *wq, struct lm_waiter *waiter)
+static inline void lm_spin_queued(struct wait_queue_head *wq, struct lm_waiter *waiter, u64 old)
 {
 	unsigned int spins = 0;
 
 	rcu_read_lock();
 	spin_unlock_irq(&wq->lock);
-	lm_spin(waiter->lock, atomic64_read(&waiter->lock->word), &spins);
+	lm_spin(waiter->lock, old, &spins);
 	rcu_read_unlock();
 	spin_lock_irq(&wq->lock);
 }
@@ -489,6 +498,7 @@ static inline int lm_may_sleep(struct lm_waiter *waiter, unsigned int state, lon
 static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 			  unsigned int state, long timeout)
 {
+	u64 old;
 	int err;
 
 	spin_lock_irq(&wq->lock);
@@ -499,8 +509,9 @@ static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 			err = 0;
 			break;
 		}
-		if (lost && lm_ask_hand_off(wq, waiter)) {
-			lm_spin_queued(wq, waiter);
+		old = lost ? lm_ask_hand_off(wq, waiter) : 0;
+		if (old && timeout == MAX_SCHEDULE_TIMEOUT) {
+			lm_spin_queued(wq, waiter, old);
 			continue;
 		}
 		err = lm_may_sleep(waiter, state, timeout);
