@@ -1032,7 +1032,7 @@ struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size
 }
 EXPORT_SYMBOL_GPL(lockmap_trylock);
 
-/* No flags that clear an entry under a reader's eyes, or that the slab or a trylock cannot follow. */
+/* No flags that clear an entry under a reader's eyes, or that slab or trylock cannot follow. */
 static bool lm_gfp_ok(gfp_t gfp)
 {
 	return !(gfp & (__GFP_ZERO | __GFP_NOFAIL | GFP_ZONEMASK | ~__GFP_BITS_MASK));
@@ -2118,8 +2118,12 @@ void lockmap_destroy(struct lockmap *map)
 	might_sleep();
 	held = lm_count_held(map, 0, false);
 	if (WARN(held, "lockmap: %s: destroyed with %u keys held; leaked\n", map->params.name,
-		 held))
+		 held)) {
+		mutex_lock(&lm_maps_lock);
+		map->owner = NULL;	/* has been told */
+		mutex_unlock(&lm_maps_lock);
 		return;
+	}
 	/* Here, not where the tables are freed: in the caller's context. */
 	if (map->params.release)
 		lm_walk(map, lm_visit_clear, NULL);

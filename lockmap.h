@@ -89,7 +89,9 @@ struct lockmap_entry;
  *	0 for a default. Nothing in this interface tells an idle key from an
  *	absent one, and idle entries go first when memory gets short
  * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
- *	@cmp calls equal must have one hash. Must not sleep. %NULL for a keyed hash that an attacker cannot aim at
+ *	@cmp calls equal must have one hash, so who calls different bytes equal
+ *	has to bring this too. Must not sleep. %NULL for a keyed hash that an
+ *	attacker cannot aim at
  * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
  *	are locked and walked in this order. Must not sleep, and must bear bytes
  *	that change while it looks (the answer is then thrown away). %NULL for
@@ -280,6 +282,7 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
  *	and error pointers are ignored
  *
  * By the task that locked it; for one taken in softirq or disowned, by anybody.
+ * Never sleeps.
  *
  * Context: Process context; for an entry that belongs to no task, softirq too.
  */
@@ -376,7 +379,7 @@ int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
  * @len: how many
  *
  * Waits while somebody else holds the key. The holder itself gets the answer
- * at once.
+ * at once, and so does who would otherwise wait for ever.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: true when it has. False for a wrong @len or a %NULL.
@@ -541,7 +544,9 @@ struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lo
  * lockmap_batch_unlock() - let go of all keys of a batch, and free it
  * @batch: the batch; %NULL and error pointers are ignored
  *
- * Context: As lockmap_unlock().
+ * Context: As lockmap_unlock(); does not sleep for a batch of
+ * lockmap_batch_trylock(), but may for one of the others, which are freed as
+ * kvfree() does.
  */
 void lockmap_batch_unlock(struct lockmap_batch *batch);
 
@@ -663,7 +668,7 @@ static inline __maybe_unused bool prefix##_contains(struct prefix *map, const ke
 }												\
 												\
 static inline __maybe_unused int								\
-prefix##_insert(struct prefix *map, const key_type *key, const value_type *value, value_type *old)	\
+prefix##_insert(struct prefix *map, const key_type *key, const value_type *value, value_type *old) \
 {												\
 	return lockmap_insert((struct lockmap *)map, key, sizeof(*key), value, old);		\
 }												\
@@ -693,7 +698,7 @@ static inline __maybe_unused int prefix##_clear(struct prefix *map)				\
 static inline __maybe_unused struct prefix##_entry *						\
 prefix##_##func(struct prefix *map, const key_type *key)					\
 {												\
-	return (struct prefix##_entry *)lockmap_##func((struct lockmap *)map, key, sizeof(*key));	\
+	return (struct prefix##_entry *)lockmap_##func((struct lockmap *)map, key, sizeof(*key)); \
 }
 
 #define __LOCKMAP_TYPED_ENTRY(prefix, key_type, value_type)					\
@@ -793,8 +798,8 @@ prefix##_walk_keep(const void *key, size_t len, void *value, void *arg)				\
 }												\
 												\
 static inline __maybe_unused int								\
-prefix##_for_each(struct prefix *map, int (*fn)(const key_type *key, value_type *value, void *arg),	\
-		void *arg)									\
+prefix##_for_each(struct prefix *map,								\
+		  int (*fn)(const key_type *key, value_type *value, void *arg), void *arg)	\
 {												\
 	struct prefix##_walk walk = { .fn = fn, .arg = arg };					\
 												\
@@ -802,8 +807,8 @@ prefix##_for_each(struct prefix *map, int (*fn)(const key_type *key, value_type 
 }												\
 												\
 static inline __maybe_unused int								\
-prefix##_retain(struct prefix *map, bool (*keep)(const key_type *key, value_type *value, void *arg),	\
-	      void *arg)									\
+prefix##_retain(struct prefix *map,								\
+		bool (*keep)(const key_type *key, value_type *value, void *arg), void *arg)	\
 {												\
 	struct prefix##_walk walk = { .keep = keep, .arg = arg };				\
 												\
@@ -829,7 +834,7 @@ __LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock_killable)						\
 __LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_trylock)						\
 												\
 static inline __maybe_unused struct prefix##_batch *						\
-prefix##_batch_lock_timeout(struct prefix *map, const struct prefix##_key *keys, unsigned int n,	\
+prefix##_batch_lock_timeout(struct prefix *map, const struct prefix##_key *keys, unsigned int n, \
 			  unsigned long timeout)						\
 {												\
 	return (struct prefix##_batch *)lockmap_batch_lock_timeout((struct lockmap *)map,	\

@@ -52,7 +52,7 @@
 #define LM_VALUE	BIT_ULL(3)
 #define LM_DEAD		BIT_ULL(4)
 #define LM_IDLE		BIT_ULL(5)
-#define LM_REFERENCED	BIT_ULL(6)
+#define LM_REFERENCED	(LM_IDLE << 1)	/* as lm_unlocked() has it */
 #define LM_WOKEN	BIT_ULL(7)
 
 #define LM_OWNER_SHIFT	8
@@ -60,7 +60,7 @@
 #define LM_VERSION_ONE	BIT_ULL(32)
 #define LM_VERSION	GENMASK_ULL(63, 32)
 
-static_assert(PID_MAX_LIMIT <= LM_OWNER >> LM_OWNER_SHIFT);
+static_assert(ilog2(PID_MAX_LIMIT) < 32 - LM_OWNER_SHIFT);
 
 /* How many rounds to spin before looking at the owner, and how many times in all. */
 #define LM_SPIN_ROUNDS	16
@@ -211,8 +211,6 @@ static inline void lm_wake_locked(struct wait_queue_head *wq, struct lm_lock *lo
  */
 static __always_inline u64 lm_unlocked(u64 old, u64 set)
 {
-	static_assert(LM_REFERENCED == LM_IDLE << 1);
-
 	return ((old & ~(LM_LOCKED | LM_OWNER | LM_VALUE)) | set | (old & set & LM_IDLE) << 1) +
 	       LM_VERSION_ONE;
 }

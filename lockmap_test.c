@@ -315,14 +315,17 @@ static void stop(struct kunit *test)
 	WRITE_ONCE(fx->stop, true);
 }
 
-/*
- * What loops of threads end by. They have to let others run by themselves: User
- * Mode Linux does not preempt kernel code when an interrupt returns.
- */
-static bool stopped(const struct worker *w)
+/* User Mode Linux does not preempt kernel code when an interrupt returns: loops have to. */
+static void let_others_run(void)
 {
 	if (need_resched())
 		schedule();
+}
+
+/* What loops of threads end by */
+static bool stopped(const struct worker *w)
+{
+	let_others_run();
 	return READ_ONCE(w->fx->stop);
 }
 
@@ -2046,6 +2049,7 @@ static void readers_get_their_turn(struct kunit *test)
 		KUNIT_EXPECT_GE(test, v.word[0], last);
 		last = v.word[0];
 		gets++;
+		let_others_run();
 	}
 	stop(test);
 	join_all(test);
@@ -2402,7 +2406,38 @@ static void waits_do_not_end(struct kunit *test)
 	}
 }
 
-/* Waits that end at the very moment when the key is let go */
+/*
+ * Three are interrupted at about the moment when the key is let go. The fourth
+ * must get it, and nobody unlocks again to make up for a lost wakeup.
+ */
+static void waits_end_at_the_unlock(struct kunit *test)
+{
+	unsigned int rounds = slow_kernel() ? 20 : 40;
+	struct lockmap *map = make_u64_map(test);
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, 1);
+	for (unsigned int i = 0; i < rounds; i++) {
+		struct lockmap_entry *entry = hold(test, map, 5);
+		struct worker *w[4];
+
+		for (unsigned int t = 0; t < 4; t++) {
+			w[t] = start_op(test, map, t == 3 ? OP_LOCK : OP_LOCK_INTERRUPTIBLE, 5, 0);
+			expect_sleeps(test, w[t]);
+		}
+		for (unsigned int t = 0; t < 3; t++)
+			send_sig(SIGUSR1, w[t]->task, 1);
+		udelay(prandom_u32_state(&rnd) % 100);
+		lockmap_unlock(entry);
+		for (unsigned int t = 0; t < 3; t++)
+			KUNIT_EXPECT_TRUE(test, join(test, w[t]) == 0 || w[t]->ret == -EINTR);
+		KUNIT_EXPECT_EQ(test, join(test, w[3]), 0);
+		expect_free(test, map, 5, 5);
+		bury_all(test);
+	}
+}
+
+/* Waits that end while the key goes round and round */
 static int give_up_often(struct worker *w)
 {
 	struct arena *arena = w->arg;
@@ -2517,6 +2552,62 @@ static void longest_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, arena->plain, sum_counts(test));
 	KUNIT_EXPECT_GE(test, least * 100, mean);
 	KUNIT_EXPECT_LT(test, longest, NSEC_PER_SEC);
+}
+
+/* Hold the key for long, and want it back at once. */
+static int be_greedy(struct worker *w)
+{
+	u64 key = key_of(1), end;
+
+	wait_for_go(w);
+	while (!stopped(w)) {
+		struct lockmap_entry *entry = lockmap_lock(w->map, &key, sizeof(key));
+
+		if (IS_ERR_OR_NULL(entry))
+			return PTR_ERR(entry) ?: -EFAULT;
+		end = ktime_get_ns() + 500 * NSEC_PER_USEC;
+		while (ktime_get_ns() < end)
+			cpu_relax();
+		w->count++;
+		lockmap_unlock(entry);
+	}
+	return 0;
+}
+
+static int be_modest(struct worker *w)
+{
+	u64 key = key_of(1);
+
+	wait_for_go(w);
+	while (!stopped(w)) {
+		u64 begin = ktime_get_ns();
+
+		if (lock_error(lockmap_lock(w->map, &key, sizeof(key))))
+			return -EIO;
+		w->longest = max(w->longest, ktime_get_ns() - begin);
+		w->count++;
+		usleep_range(50, 100);
+	}
+	return 0;
+}
+
+static void greedy_holders(struct kunit *test)
+{
+	struct lockmap *map = make_u64_map(test);
+	struct worker *greedy[2], *modest;
+
+	for (unsigned int t = 0; t < ARRAY_SIZE(greedy); t++)
+		greedy[t] = start(test, new_worker(test, be_greedy, map, "greedy"));
+	modest = start(test, new_worker(test, be_modest, map, "modest"));
+	go(test);
+	msleep(1000);
+	stop(test);
+	join_all(test);
+	kunit_info(test, "%lu and %lu greedy acquisitions, %lu modest ones, longest wait %llu us",
+		   greedy[0]->count, greedy[1]->count, modest->count,
+		   modest->longest / NSEC_PER_USEC);
+	KUNIT_EXPECT_GE(test, modest->count * 20, greedy[0]->count + greedy[1]->count);
+	KUNIT_EXPECT_LT(test, modest->longest, NSEC_PER_SEC);
 }
 
 /*
@@ -2871,13 +2962,16 @@ static void soft_fn(struct timer_list *timer)
 
 static void in_softirq_do(struct kunit *test, enum soft_action action)
 {
-	unsigned long left;
+	unsigned long end = jiffies + 1 + HZ / 2, left;
 
 	soft.action = action;
 	soft.served = false;
 	init_completion(&soft.done);
 	timer_setup(&soft.timer, soft_fn, 0);
 	mod_timer(&soft.timer, jiffies + 1);
+	/* Be the task that is interrupted: what softirq does is not to be taken for ours. */
+	while (!completion_done(&soft.done) && time_before(jiffies, end))
+		cpu_relax();
 	left = wait_for_completion_timeout(&soft.done, PATIENCE);
 	timer_delete_sync(&soft.timer);
 	KUNIT_ASSERT_NE(test, left, 0);
@@ -3627,45 +3721,63 @@ static int walk_once(struct worker *w)
 	return lockmap_for_each(w->map, see, w->arg);
 }
 
+/* What a holder does to its value: nothing, put it in again, take it out and in, take it out */
+static void change_value(struct lockmap_entry *entry, u64 n, unsigned int change)
+{
+	if (change == 1)
+		lockmap_entry_insert(entry, &n, NULL);
+	if (change >= 2)
+		lockmap_entry_remove(entry, NULL);
+	if (change == 2)
+		lockmap_entry_insert(entry, &n, NULL);
+}
+
 static void walks_wait_for_holders(struct kunit *test)
 {
-	for (unsigned int change = 0; change < 4; change++) {
+	for (unsigned int i = 0; i < 8; i++) {
 		struct lockmap *map = make_u64_map(test);
 		struct seen *seen = get_memory(test, sizeof(*seen) + 200);
-		struct lockmap_entry *held, *absent;
+		struct lockmap_entry *held, *other, *absent;
+		unsigned int change = i / 2, before = i % 2;
 		struct worker *w;
-		u64 n50 = 50;
 
 		seen->nr = 200;
 		seen->times = (u8 *)(seen + 1);
 		for (u64 n = 0; n < 100; n++)
 			KUNIT_EXPECT_EQ(test, insert_nr(map, n, n), 0);
 		held = hold(test, map, 50);
+		other = hold(test, map, 60);
 		absent = hold(test, map, 150);
+		if (before) {
+			change_value(held, 50, change);
+			change_value(absent, 150, 1);
+		}
 		w = new_worker(test, walk_once, map, "for_each");
 		w->arg = seen;
 		start(test, w);
 		expect_sleeps(test, w);
 		KUNIT_EXPECT_EQ(test, seen->times[50], 0);
-		/* let go unchanged, put in again, removed and put in again, removed */
-		if (change == 1)
-			lockmap_entry_insert(held, &n50, NULL);
-		if (change >= 2)
-			lockmap_entry_remove(held, NULL);
-		if (change == 2)
-			lockmap_entry_insert(held, &n50, NULL);
-		lockmap_entry_insert(absent, &(u64) { 150 }, NULL);
+		if (!before) {
+			change_value(held, 50, change);
+			change_value(absent, 150, 1);
+		}
 		lockmap_unlock(held);
 		lockmap_unlock(absent);
+		lockmap_unlock(other);
 		KUNIT_EXPECT_EQ(test, join(test, w), 0);
 		for (u64 n = 0; n < 100; n++)
 			if (n != 50)
 				KUNIT_EXPECT_EQ(test, seen->times[n], 1);
-		if (change < 2)
+
+		/* what was there all the time once, what came meanwhile once at most */
+		if (change < 2 || (change == 2 && before))
 			KUNIT_EXPECT_EQ(test, seen->times[50], 1);
 		else
 			KUNIT_EXPECT_LE(test, seen->times[50], change == 2);
-		KUNIT_EXPECT_LE(test, seen->times[150], 1);
+		if (before)
+			KUNIT_EXPECT_EQ(test, seen->times[150], 1);
+		else
+			KUNIT_EXPECT_LE(test, seen->times[150], 1);
 		KUNIT_EXPECT_EQ(test, seen->wrong, 0);
 		expect_free(test, map, 0, 200);
 		drop_map(test, map);
@@ -4562,8 +4674,10 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE_SLOW(waits_end_in_a_queue),
 	KUNIT_CASE(waits_end_in_a_batch),
 	KUNIT_CASE(waits_do_not_end),
+	KUNIT_CASE_SLOW(waits_end_at_the_unlock),
 	KUNIT_CASE_SLOW(waits_end_in_races),
 	KUNIT_CASE_SLOW(longest_wait),
+	KUNIT_CASE_SLOW(greedy_holders),
 	KUNIT_CASE(not_reentrant),
 	KUNIT_CASE(batch_meets_own_key),
 	KUNIT_CASE(circles_are_refused),
@@ -4611,6 +4725,7 @@ static struct kunit_suite lockmap_test_suite = {
 	.exit = lockmap_test_exit,
 	.test_cases = lockmap_test_cases,
 };
+
 kunit_test_suite(lockmap_test_suite);
 
 MODULE_DESCRIPTION("KUnit tests of lockmap");

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Sphinx configuration: KSRC=/path/to/linux sphinx-build Documentation OUT
+
+The kernel-doc directive is the kernel's own, and is taken from the source tree
+that KSRC names. Tried with Linux 7.2 and Sphinx 5.3.
+"""
+
+import os
+import sys
+
+top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ksrc = os.path.abspath(os.environ.get("KSRC", ""))
+if not os.path.isfile(os.path.join(ksrc, "Documentation/sphinx/kerneldoc.py")):
+    raise SystemExit("conf.py: KSRC has to name a kernel source tree; "
+                     "tools/kernel-source prints one")
+
+# The kernel's extension looks here for its parser, and older ones want a program.
+os.environ["srctree"] = ksrc
+sys.path.insert(0, os.path.join(ksrc, "Documentation/sphinx"))
+extensions = ["kerneldoc"]
+kerneldoc_srctree = top
+kerneldoc_bin = os.path.join(ksrc, "scripts/kernel-doc")
+
+project = "lockmap"
+author = "The lockmap authors"
+master_doc = "index"
+primary_domain = "c"
+highlight_language = "c"
+html_theme = "alabaster"

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * All loops of an implementation, and its struct bench_impl. A template: to be
+ * included with BENCH_IMPL, the prefix of its functions, and BENCH_NAME defined.
+ */
+#define BENCH_LEN 8
+#include "loops.h"
+#define BENCH_LEN 16
+#include "loops.h"
+#define BENCH_LEN 64
+#include "loops.h"
+
+#define __BENCH_OF(impl, what)	impl##_##what
+#define _BENCH_OF(impl, what)	__BENCH_OF(impl, what)
+
+static const struct bench_impl _BENCH_OF(BENCH_IMPL, impl) = {
+	.name = BENCH_NAME,
+	.create = _BENCH_OF(BENCH_IMPL, create),
+	.destroy = _BENCH_OF(BENCH_IMPL, destroy),
+	.loops_8 = _BENCH_OF(BENCH_IMPL, loops_8),
+	.loops_16 = _BENCH_OF(BENCH_IMPL, loops_16),
+	.loops_64 = _BENCH_OF(BENCH_IMPL, loops_64),
+};
+
+#undef _BENCH_OF
+#undef __BENCH_OF
+#undef BENCH_IMPL
+#undef BENCH_NAME

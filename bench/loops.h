@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * The loops that are measured. A template, which impl.h includes for each length
+ * of keys, BENCH_LEN, of an implementation, BENCH_IMPL. See bench.h.
+ *
+ * A loop does @n operations, from the thread's next one on.
+ */
+#define __BENCH_2(a, b)		a##_##b
+#define _BENCH_2(a, b)		__BENCH_2(a, b)
+#define __BENCH_3(a, b, c)	a##_##b##_##c
+#define _BENCH_3(a, b, c)	__BENCH_3(a, b, c)
+#define DO(what)		_BENCH_2(BENCH_IMPL, what)
+#define bench_held		DO(held)
+#define LOOP(what)		_BENCH_3(BENCH_IMPL, what, BENCH_LEN)
+
+static __always_inline const u8 *LOOP(key)(const struct bench_thread *t, u64 i)
+{
+	return t->keys + (i & t->mask) * BENCH_LEN;
+}
+
+static __always_inline u64 LOOP(add)(struct bench_held *held)
+{
+	u64 *value = DO(value)(held);
+
+	return value ? ++*value : 0;
+}
+
+static noinline void LOOP(loop_fill)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+
+	for (; i != end; i++) {
+		if (!DO(insert)(t->map, LOOP(key)(t, i), BENCH_LEN, i))
+			t->failed++;
+	}
+	t->next = end;
+}
+
+static noinline void LOOP(loop_get)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, sum = 0, value;
+
+	for (; i != end; i++) {
+		if (DO(get)(t->map, LOOP(key)(t, i), BENCH_LEN, &value))
+			sum += value;
+	}
+	t->next = end;
+	t->sum += sum;
+}
+
+static noinline void LOOP(loop_change)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, sum = 0;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held))) {
+			t->failed++;
+			continue;
+		}
+		sum += LOOP(add)(&held);
+		DO(unlock)(t->map, &held, BENCH_LEN);
+	}
+	t->next = end;
+	t->sum += sum;
+}
+
+#if BENCH_LEN == 8
+static noinline void LOOP(loop_lock)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))
+			t->failed++;
+		else
+			DO(unlock)(t->map, &held, BENCH_LEN);
+	}
+	t->next = end;
+}
+
+#ifndef BENCH_NO_TRYLOCK
+static noinline void LOOP(loop_trylock)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, sum = 0;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		if (!DO(trylock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held))
+			continue;
+		sum += LOOP(add)(&held);
+		DO(unlock)(t->map, &held, BENCH_LEN);
+	}
+	t->next = end;
+	t->sum += sum;
+}
+#endif
+
+static noinline void LOOP(loop_insert_remove)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+
+	for (; i != end; i++) {
+		const u8 *key = LOOP(key)(t, i);
+
+		if (unlikely(!DO(insert)(t->map, key, BENCH_LEN, i)))
+			t->failed++;
+		/* With several threads another may have removed it. */
+		DO(remove)(t->map, key, BENCH_LEN);
+	}
+	t->next = end;
+}
+
+static noinline void LOOP(loop_mixed)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, sum = 0, value;
+
+	for (; i != end; i++) {
+		const u8 *key = LOOP(key)(t, i);
+
+		if ((u32)i % 10 == 0) {
+			if (unlikely(!DO(insert)(t->map, key, BENCH_LEN, i)))
+				t->failed++;
+		} else if (DO(get)(t->map, key, BENCH_LEN, &value)) {
+			sum += value;
+		}
+	}
+	t->next = end;
+	t->sum += sum;
+}
+
+static __always_inline void LOOP(batches)(struct bench_thread *t, unsigned int n, unsigned int size)
+{
+	u64 i = t->next, end = i + n;
+
+	/* The length of the sequence is a multiple of the size. */
+	for (; i != end; i++) {
+		if (unlikely(!DO(batch)(t->map, LOOP(key)(t, i * size), BENCH_LEN, size)))
+			t->failed++;
+	}
+	t->next = end;
+}
+
+static noinline void LOOP(loop_batch_2)(struct bench_thread *t, unsigned int n)
+{
+	LOOP(batches)(t, n, 2);
+}
+
+static noinline void LOOP(loop_batch_4)(struct bench_thread *t, unsigned int n)
+{
+	LOOP(batches)(t, n, 4);
+}
+
+static noinline void LOOP(loop_batch_16)(struct bench_thread *t, unsigned int n)
+{
+	LOOP(batches)(t, n, 16);
+}
+
+static noinline void LOOP(loop_hold)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, sum = 0, asked, got;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		asked = bench_ticks();
+		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held))) {
+			t->failed++;
+			continue;
+		}
+		got = bench_ticks();
+		bench_wait_add(t->waits, got - asked);
+		sum += LOOP(add)(&held);
+		while (bench_ticks() - got < t->hold)
+			cpu_relax();
+		DO(unlock)(t->map, &held, BENCH_LEN);
+	}
+	t->next = end;
+	t->sum += sum;
+}
+#endif
+
+/* In the order of enum bench_op. */
+static const bench_loop_t LOOP(loops)[BENCH_NR_OPS] = {
+	LOOP(loop_fill),
+	LOOP(loop_get),
+	LOOP(loop_change),
+#if BENCH_LEN == 8
+	LOOP(loop_lock),
+#ifdef BENCH_NO_TRYLOCK
+	NULL,
+#else
+	LOOP(loop_trylock),
+#endif
+	LOOP(loop_insert_remove),
+	LOOP(loop_mixed),
+	LOOP(loop_batch_2),
+	LOOP(loop_batch_4),
+	LOOP(loop_batch_16),
+	LOOP(loop_hold),
+#endif
+};
+
+#undef LOOP
+#undef bench_held
+#undef DO
+#undef _BENCH_3
+#undef __BENCH_3
+#undef _BENCH_2
+#undef __BENCH_2
+#undef BENCH_LEN

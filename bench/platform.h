@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * What the benchmark needs of the kernel. In user/ is the same for programs.
+ */
+#ifndef _BENCH_PLATFORM_H
+#define _BENCH_PLATFORM_H
+
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/kernel.h>
+#include <linux/kthread.h>
+#include <linux/log2.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/processor.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/timekeeping.h>
+#include <linux/types.h>
+#include <linux/vmstat.h>
+
+#define BENCH_BUILD							\
+	(!IS_ENABLED(CONFIG_UML) ? "x86" : IS_ENABLED(CONFIG_SMP) ? "uml-smp" : "uml-up")
+
+#define bench_print(fmt, ...)	pr_info(fmt "\n", ##__VA_ARGS__)
+
+/* A clock that costs little; in what unit, bench_calibrate() finds out. */
+static __always_inline u64 bench_ticks(void)
+{
+#ifdef CONFIG_X86_64
+	u32 low, high;
+
+	asm volatile("rdtsc" : "=a" (low), "=d" (high));
+	return (u64)high << 32 | low;
+#else
+	return ktime_get_ns();
+#endif
+}
+
+static inline u64 bench_ns(void)
+{
+	return ktime_get_ns();
+}
+
+static inline void *bench_alloc(size_t size)
+{
+	return kvzalloc(size, GFP_KERNEL);
+}
+
+static inline void bench_free(void *ptr)
+{
+	kvfree(ptr);
+}
+
+/* As cond_resched(), which does nothing if the tick preempts; in User Mode Linux it does not. */
+static inline void bench_resched(void)
+{
+	if (need_resched())
+		schedule();
+}
+
+static inline void bench_relax(void)
+{
+	cpu_relax();
+	bench_resched();
+}
+
+/* Let what was put off be done: frees and the growth of tables. */
+static inline void bench_settle(unsigned int ms)
+{
+	rcu_barrier();
+	msleep(ms);
+}
+
+/* Memory in use, and how much of it is of the slab allocator. */
+static inline void bench_memory(s64 *all, s64 *slab)
+{
+	struct sysinfo info;
+
+	si_meminfo(&info);
+	*all = (s64)(info.totalram - info.freeram) * PAGE_SIZE;
+	*slab = (s64)(global_node_page_state(NR_SLAB_RECLAIMABLE_B) +
+		      global_node_page_state(NR_SLAB_UNRECLAIMABLE_B)) * PAGE_SIZE;
+}
+
+struct bench_worker {
+	void (*fn)(void *arg, unsigned int i);
+	void *arg;
+	unsigned int i;
+	struct completion done;
+};
+
+static int bench_kthread(void *ptr)
+{
+	struct bench_worker *worker = ptr;
+
+	worker->fn(worker->arg, worker->i);
+	kthread_complete_and_exit(&worker->done, 0);
+}
+
+/* Thread @i runs on one CPU, the i-th, going round. */
+static int bench_start_worker(struct bench_worker *worker)
+{
+	unsigned int cpu = cpumask_first(cpu_online_mask), n = worker->i % num_online_cpus();
+	struct task_struct *task = kthread_create(bench_kthread, worker, "bench/%u", worker->i);
+
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	while (n--)
+		cpu = cpumask_next(cpu, cpu_online_mask);
+	kthread_bind(task, cpu);
+	wake_up_process(task);
+	return 0;
+}
+
+/* Run @fn(@arg, i) in @n threads, and wait for them. */
+static inline int bench_run_threads(unsigned int n, void (*fn)(void *arg, unsigned int i),
+				    void *arg)
+{
+	struct bench_worker workers[8];
+	unsigned int i;
+	int err = 0;
+
+	if (WARN_ON(n > ARRAY_SIZE(workers)))
+		return -EINVAL;
+	for (i = 0; i < n; i++) {
+		workers[i] = (struct bench_worker) { .fn = fn, .arg = arg, .i = i };
+		init_completion(&workers[i].done);
+	}
+	/* Those who were started wait for the others: all or none. */
+	for (i = 0; i < n && !err; i++)
+		err = bench_start_worker(&workers[i]);
+	if (err)
+		return err;
+	for (i = 0; i < n; i++)
+		wait_for_completion(&workers[i].done);
+	return 0;
+}
+
+#endif /* _BENCH_PLATFORM_H */
