@@ -10,15 +10,15 @@ export ARCH := um
 endif
 KBUILD = $(MAKE) -C $(KDIR)
 
-.PHONY: modules samples modules_install clean help test demo style $(USERS) kdir
+.PHONY: modules samples modules_install clean help test demo style bench insns kdir $(USERS:%=%.ko)
 
 modules: kdir
 	+$(KBUILD) M=$(CURDIR) modules
 
-samples: modules $(USERS)
+samples: $(USERS:%=%.ko)
 
-$(USERS): modules
-	+$(KBUILD) M=$(CURDIR)/$@ KBUILD_EXTRA_SYMBOLS=$(CURDIR)/Module.symvers modules
+$(USERS:%=%.ko): modules
+	+$(KBUILD) M=$(CURDIR)/$(@:.ko=) KBUILD_EXTRA_SYMBOLS=$(CURDIR)/Module.symvers modules
 
 modules_install: modules
 	+$(KBUILD) M=$(CURDIR) modules_install
@@ -30,7 +30,7 @@ kdir:
 clean:
 	@for d in . $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
 
-test demo style:
+test demo style bench insns:
 	@tools/$@
 
 help:
@@ -43,6 +43,8 @@ help:
 #? make test             run all tests in virtual machines; installs and loads nothing here
 #? make demo             show what the module does, in a virtual machine
 #? make style            checkpatch, sparse, and warnings of gcc and clang on three kernels
+#? make bench            measure against other ways to lock a key, in User Mode Linux; QUICK=1 for the main rows
+#? make insns            count instructions per operation, compare with bench/insns.txt (UPDATE=1 writes it)
 #?
 #? KDIR=DIR              kernel headers or build folder to build for (default: the running kernel's)
 #? KSRC=DIR              kernel source tree to use instead of Debian's

@@ -944,6 +944,36 @@ static void absent_keys_lock(struct kunit *test)
  * However many absent keys were locked and however many of them stay behind as
  * idle entries, none of them can be told from a key that was never touched.
  */
+/* What the kernel does when memory gets short, with keys that are idle, held and present. */
+static void idle_keys_are_reclaimed(struct kunit *test)
+{
+	struct lockmap *map = make_u64_map(test);
+	struct lockmap_entry *entry;
+	struct file *file;
+	u64 value = 0;
+	loff_t pos;
+
+	file = filp_open("/proc/sys/vm/drop_caches", O_WRONLY, 0);
+	if (IS_ERR(file))
+		kunit_skip(test, "no drop_caches");
+	for (unsigned int round = 0; round < 3; round++) {
+		for (u64 n = 0; n < 1000; n++)
+			KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, n)), 0);
+		KUNIT_EXPECT_GE(test, insert_nr(map, 1, 11), 0);
+		entry = lock_nr(map, 2);
+		pos = 0;
+		/* The second time there is nothing to take, and that has to end as well. */
+		KUNIT_EXPECT_EQ(test, kernel_write(file, "2", 1, &pos), 1);
+		KUNIT_EXPECT_EQ(test, kernel_write(file, "2", 1, &pos), 1);
+		KUNIT_EXPECT_EQ(test, is_busy(map, 2), -EBUSY);
+		KUNIT_EXPECT_EQ(test, lock_error(entry), 0);
+		KUNIT_EXPECT_EQ(test, get_nr(map, 1, &value), 0);
+		KUNIT_EXPECT_EQ(test, value, 11);
+		KUNIT_EXPECT_EQ(test, lockmap_len(map), 1);
+	}
+	filp_close(file, NULL);
+}
+
 static void idle_keys_are_absent(struct kunit *test)
 {
 	static const unsigned int max_idle[] = { 1, 16, 0, UINT_MAX };
@@ -1863,6 +1893,49 @@ static int wander(struct worker *w)
 		w->count++;
 	}
 	return 0;
+}
+
+/* Few keys, many shards and no idle entries: memory goes from key to key under the waiters. */
+#define CHURN_KEYS	32
+
+static int churn_keys(struct worker *w)
+{
+	wait_for_go(w);
+	for (unsigned int i = 0; i < w->nr && !stopped(w); i++) {
+		u32 dice = prandom_u32_state(&w->rnd);
+		u64 key = key_of(dice % CHURN_KEYS);
+		struct lockmap_entry *entry = lockmap_lock(w->map, &key, sizeof(key));
+
+		if (IS_ERR_OR_NULL(entry))
+			return PTR_ERR(entry) ?: -EFAULT;
+		if (!(dice >> 16 & 15))
+			usleep_range(50, 100);
+		else if (dice >> 16 & 1)
+			udelay(3);
+		lockmap_unlock(entry);
+		w->count++;
+	}
+	return 0;
+}
+
+static void churn_loses_no_wakeup(struct kunit *test)
+{
+	struct lockmap *map = make_map(test, &(struct lockmap_params) {
+		.name = "churn", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.max_idle = 1, .nr_shards = 64,
+	});
+	unsigned int threads = 12, rounds = scaled(4000);
+
+	for (unsigned int t = 0; t < threads; t++) {
+		struct worker *w = new_worker(test, churn_keys, map, "churn");
+
+		w->nr = rounds;
+		start(test, w);
+	}
+	go(test);
+	join_all(test);
+	KUNIT_EXPECT_EQ(test, sum_counts(test), threads * rounds);
+	expect_free(test, map, 0, CHURN_KEYS - 1);
 }
 
 static void random_keys(struct kunit *test)
@@ -4643,6 +4716,7 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE(destroy_nothing),
 	KUNIT_CASE(two_maps),
 	KUNIT_CASE(absent_keys_lock),
+	KUNIT_CASE(idle_keys_are_reclaimed),
 	KUNIT_CASE_SLOW(idle_keys_are_absent),
 	KUNIT_CASE(entry_values),
 	KUNIT_CASE(map_values),
@@ -4663,6 +4737,7 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE_SLOW(exclusion_batch),
 	KUNIT_CASE_SLOW(exclusion_all_ways),
 	KUNIT_CASE_SLOW(exclusion_no_idle),
+	KUNIT_CASE_SLOW(churn_loses_no_wakeup),
 	KUNIT_CASE_SLOW(random_keys),
 	KUNIT_CASE_SLOW(readers_see_whole_values),
 	KUNIT_CASE(readers_get_their_turn),

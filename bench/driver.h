@@ -18,7 +18,7 @@
  *	case NUMBER ALL OP THREADS KEYS
  *	result OP THREADS KEYS IMPL BUILD VALUE		ns per operation
  *	result OP-p999, OP-max THREADS KEYS IMPL BUILD VALUE	a wait in ns
- *	result bytes-... 1 KEYS IMPL BUILD VALUE	bytes per key
+ *	result bytes, bytes-... 1 KEYS IMPL BUILD VALUE	bytes per key
  *	waits OP THREADS KEYS IMPL BUILD FROM COUNT	so many waited FROM ns or a little more
  *	error WHAT...					the run is spoilt
  *	done
@@ -91,6 +91,7 @@ struct bench_run {
 	unsigned int chunk;		/* operations between looks at the clock */
 	u64 ticks;			/* how long to run, ... */
 	u64 ops;			/* ... unless this is not 0: so many operations */
+	u64 warm_ops;			/* at least so many before */
 	atomic_t started;
 	atomic_t warm;
 	atomic_t finished;
@@ -253,6 +254,7 @@ static inline void bench_work(void *arg, unsigned int i)
 		bench_relax();
 	if (!run->ops) {
 		bench_go_round(run, t, run->ticks / 4, 0);
+		bench_go_round(run, t, 0, run->warm_ops);
 		memset(t->waits, 0, sizeof(*t->waits));
 	}
 	atomic_inc(&run->warm);
@@ -286,6 +288,19 @@ static inline unsigned int bench_chunk(const struct bench_row *row)
 	return row->op >= BENCH_BATCH_2 && row->op <= BENCH_BATCH_16 ? 32 : 128;
 }
 
+/* How many operations it takes to have seen all keys, if that are not too many. */
+static inline unsigned long bench_warm_ops(const struct bench_case *c)
+{
+	static const unsigned int batches[] = { 2, 4, 16 };
+	enum bench_op op = c->row->op;
+
+	if ((c->row->kind != BENCH_PRESENT && c->row->kind != BENCH_ABSENT) || c->keys > BENCH_KEYS)
+		return 1;
+	if (op >= BENCH_BATCH_2 && op <= BENCH_BATCH_16)
+		return c->keys / batches[op - BENCH_BATCH_2];
+	return c->keys;
+}
+
 static inline void bench_prepare(struct bench_run *run, const struct bench_case *c,
 				 const struct bench_entrant *e)
 {
@@ -296,6 +311,7 @@ static inline void bench_prepare(struct bench_run *run, const struct bench_case 
 	run->nr_threads = c->threads;
 	run->chunk = bench_chunk(c->row);
 	run->ops = bench_settings.ops;
+	run->warm_ops = bench_warm_ops(c);
 	if (c->threads > num_online_cpus() || c->row->op == BENCH_HOLD)
 		ms *= 4;
 	run->ticks = bench_ticks_per_ms * ms;
@@ -546,23 +562,23 @@ static inline void bench_memory_result(const char *op, const char *impl, unsigne
 /* What a million keys with values take. */
 static inline int bench_memory_keys(const struct bench_impl *impl)
 {
-	s64 all_before, slab_before, all, slab;
+	s64 all_before, entries_before, all, entries;
 	const unsigned long keys = 1UL << 20;
 	void *map;
 	int err;
 
 	bench_settle(200);
-	bench_memory(&all_before, &slab_before);
+	bench_memory(&all_before, &entries_before);
 	map = impl->create(sizeof(u64), keys);
 	if (!map)
 		return -ENOMEM;
 	err = bench_fill(map, impl, sizeof(u64), keys);
 	bench_settle(500);
-	bench_memory(&all, &slab);
+	bench_memory(&all, &entries);
 	impl->destroy(map);
 	bench_memory_result("bytes", impl->name, keys, all - all_before);
-	if (slab)
-		bench_memory_result("bytes-slab", impl->name, keys, slab - slab_before);
+	if (entries)
+		bench_memory_result("bytes-entry", impl->name, keys, entries - entries_before);
 	return err;
 }
 
@@ -570,20 +586,20 @@ static inline int bench_memory_keys(const struct bench_impl *impl)
 static inline int bench_memory_idle(const struct bench_impl *impl)
 {
 	struct bench_row row = { .name = "idle", .kind = BENCH_ABSENT, .key_len = 8 };
-	s64 before, after, slab;
+	s64 before, after, entries;
 	void *map;
 	int err;
 
 	bench_settle(200);
-	bench_memory(&before, &slab);
-	if (!slab)	/* a program's heap keeps what was freed before */
+	bench_memory(&before, &entries);
+	if (!entries)	/* a program's heap keeps what was freed before */
 		return 0;
 	map = impl->create(sizeof(u64), BENCH_KEYS);
 	if (!map)
 		return -ENOMEM;
 	err = bench_go_over(map, &row, impl->loops_8[BENCH_LOCK], BENCH_KEYS);
 	bench_settle(500);
-	bench_memory(&after, &slab);
+	bench_memory(&after, &entries);
 	impl->destroy(map);
 	bench_memory_result("bytes-idle", impl->name, BENCH_KEYS, after - before);
 	return err;

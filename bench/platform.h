@@ -78,15 +78,17 @@ static inline void bench_settle(unsigned int ms)
 	msleep(ms);
 }
 
-/* Memory in use, and how much of it is of the slab allocator. */
-static inline void bench_memory(s64 *all, s64 *slab)
+/* Entries are allocated so, as lockmap's are: it tells them from tables. */
+#define BENCH_GFP	(GFP_KERNEL | __GFP_RECLAIMABLE)
+
+/* Memory in use, and how much of it are entries. */
+static inline void bench_memory(s64 *all, s64 *entries)
 {
 	struct sysinfo info;
 
 	si_meminfo(&info);
 	*all = (s64)(info.totalram - info.freeram) * PAGE_SIZE;
-	*slab = (s64)(global_node_page_state(NR_SLAB_RECLAIMABLE_B) +
-		      global_node_page_state(NR_SLAB_UNRECLAIMABLE_B)) * PAGE_SIZE;
+	*entries = (s64)global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) * PAGE_SIZE;
 }
 
 struct bench_worker {

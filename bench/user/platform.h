@@ -104,7 +104,7 @@ static inline void bench_settle(unsigned int ms)
 	usleep(ms * 1000);
 }
 
-static inline void bench_memory(s64 *all, s64 *slab)
+static inline void bench_memory(s64 *all, s64 *entries)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
 	long size, resident = 0;
@@ -115,7 +115,7 @@ static inline void bench_memory(s64 *all, s64 *slab)
 		fclose(file);
 	}
 	*all = (s64)resident * sysconf(_SC_PAGESIZE);
-	*slab = 0;
+	*entries = 0;
 }
 
 struct bench_worker {
