@@ -409,12 +409,22 @@ static int lm_rht_obj_cmp(struct rhashtable_compare_arg *arg, const void *obj)
 	return !lm_match((struct lm_key *)arg->key, obj);
 }
 
-static const struct rhashtable_params lm_rht_params = {
-	.head_offset = offsetof(struct lockmap_entry, node),
-	.hashfn = lm_rht_key_hash,
-	.obj_hashfn = lm_rht_obj_hash,
-	.obj_cmpfn = lm_rht_obj_cmp,
-	.automatic_shrinking = true,
+#define LM_RHT_PARAMS						\
+	.head_offset = offsetof(struct lockmap_entry, node),	\
+	.hashfn = lm_rht_key_hash,				\
+	.obj_hashfn = lm_rht_obj_hash,				\
+	.obj_cmpfn = lm_rht_obj_cmp,				\
+	.automatic_shrinking = true
+
+static const struct rhashtable_params lm_rht_params = { LM_RHT_PARAMS };
+
+/*
+ * With a caller's hash, chains may be long for good, and a new table does not
+ * help. Not for all maps: without these checks a table grows by one step for a
+ * whole burst of insertions, and then stays too small until the next.
+ */
+static const struct rhashtable_params lm_rht_params_custom = {
+	LM_RHT_PARAMS,
 	LM_RHT_INSECURE_ELASTICITY
 };
 
@@ -552,7 +562,12 @@ static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 s
 
 	/* (C) the key before the word; pairs with lm_read_value() and lm_scan_bucket(). */
 	atomic64_set_release(&new->lock.word, (dead & LM_VERSION) | LM_LOCKED | self);
-	found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node, lm_rht_params);
+	if (unlikely(key->map->params.hash))
+		found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node,
+							 lm_rht_params_custom);
+	else
+		found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node,
+							 lm_rht_params);
 	if (likely(!found))
 		return 0;
 	lm_retire(&new->lock, lm_wq(key->map, new));
@@ -2010,10 +2025,11 @@ static void lm_shards_free(struct lockmap *map)
 
 static int lm_shards_init(struct lockmap *map)
 {
-	struct rhashtable_params params = lm_rht_params;
+	struct rhashtable_params params;
 	unsigned int i;
 	int err;
 
+	params = map->params.hash ? lm_rht_params_custom : lm_rht_params;
 	params.nelem_hint = min_t(size_t, map->params.nelem_hint / map->nr_shards, U16_MAX);
 	map->shards = kvcalloc(map->nr_shards, sizeof(*map->shards), GFP_KERNEL);
 	if (!map->shards)
