@@ -2,7 +2,7 @@
 /*
  * lockmap: a hash map in which every key has its own lock
  *
- * This header is the manual; lockmap.c says how it works.
+ * This header is the manual; Documentation/design.rst says how it works.
  *
  * A map goes from keys (bytes) to values (bytes). Locking a key gives the
  * caller an entry, through which the value can be read, written, put in and
@@ -14,12 +14,13 @@
  *		.name = "inodes", .key_len = sizeof(u64), .value_len = sizeof(struct info),
  *	});
  *
+ *	if (IS_ERR(map))
+ *		return PTR_ERR(map);
+ *
  *	struct lockmap_entry *entry = lockmap_lock_killable(map, &ino, sizeof(ino));
  *	if (IS_ERR(entry))
  *		return PTR_ERR(entry);
- *	info = lockmap_entry_value(entry);		// NULL: not in the map
- *	if (!info)
- *		info = lockmap_entry_get_or_insert(entry, &fresh);
+ *	struct info *info = lockmap_entry_get_or_insert(entry, NULL);	// zero if new
  *	info->users++;
  *	lockmap_unlock(entry);
  *
@@ -31,17 +32,20 @@
  * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order of the map's key comparison; lockdep checks
- *   that order.
+ *   that order. A batch on top of keys already held has to be of larger ones.
  * - No poisoning: the next holder finds the value as the last one left it.
  * - No priority inheritance. For that use struct rt_mutex.
  * - Everything may sleep, but for the functions whose Context: says otherwise.
  *   Nothing here may be called from hard interrupts, from NMI, or with
  *   interrupts off.
- * - No call on a map may be in progress when lockmap_destroy() is called.
+ * - No call on a map may be in progress when lockmap_destroy() is called: stop
+ *   threads, work and timers first. Nothing detects it.
  * - A call that fails leaves the map as it was.
  *
  * Keys are compared and hashed as bytes, padding included: clear a struct
- * before its fields are set. Values are bytes as well, aligned to
+ * before its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen()
+ * bytes; what is not counted is not stored, so print it with %.*s. Values are
+ * bytes as well, aligned to
  * LOCKMAP_VALUE_ALIGN, and stay where they are while their key is locked.
  * They may be copied to and from user space in place.
  */
@@ -435,7 +439,9 @@ bool lockmap_is_empty(struct lockmap *map);
  * lockmap_for_each() - visit every value
  * @map: the map
  * @fn: called with each value, its key locked and no other; may write the
- *	value and may sleep; non-zero stops the walk
+ *	value and may sleep; non-zero stops the walk. It holds the key as if by
+ *	lockmap_lock(): calls for this key fail with -EDEADLK, and others of the
+ *	map may be waited for only if they are larger
  * @arg: given to @fn
  *
  * A value that is there from the beginning to the end is visited exactly once;
@@ -446,7 +452,7 @@ bool lockmap_is_empty(struct lockmap *map);
  * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
  * when the caller holds a key of the map; -EDEADLK as well, with some values
  * visited, when a key is held by a task that waits for one that the caller holds
- * of another map; -EINVAL for a %NULL.
+ * of another map; -EINVAL if @map or @fn is %NULL.
  */
 int lockmap_for_each(struct lockmap *map,
 		     int (*fn)(const void *key, size_t len, void *value, void *arg), void *arg);
@@ -481,7 +487,11 @@ int lockmap_clear(struct lockmap *map);
  * @n: how many; 0 gives an empty batch
  *
  * Keys are taken in the order of &lockmap_params.cmp, so that any number of
- * batches may overlap. All or none.
+ * batches may overlap. All or none. @keys and what it points to are not needed
+ * after the return::
+ *
+ *	const struct lockmap_key keys[] = { { &from, sizeof(from) }, { &to, sizeof(to) } };
+ *	struct lockmap_batch *batch = lockmap_batch_lock(map, keys, ARRAY_SIZE(keys));
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the batch, for lockmap_batch_unlock(); errors as lockmap_lock().
@@ -583,7 +593,10 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  *
  *	struct lockmap_entry *entry __free(lockmap_unlock) = lockmap_trylock(map, &key, len);
  *
- * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch.
+ * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are
+ * classes for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock()
+ * and the same of batches; __free() for the rest. Take the entry out with
+ * no_free_ptr() before it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))

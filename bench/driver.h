@@ -559,47 +559,43 @@ static inline void bench_memory_result(const char *op, const char *impl, unsigne
 	bench_result(&c, "", impl, bytes < 0 ? 0 : bytes, keys);
 }
 
-/* What a million keys with values take. */
+/* What a million keys with values take, tables included. */
 static inline int bench_memory_keys(const struct bench_impl *impl)
 {
-	s64 all_before, entries_before, all, entries;
 	const unsigned long keys = 1UL << 20;
+	s64 before, after;
 	void *map;
 	int err;
 
 	bench_settle(200);
-	bench_memory(&all_before, &entries_before);
+	before = bench_memory();
 	map = impl->create(sizeof(u64), keys);
 	if (!map)
 		return -ENOMEM;
 	err = bench_fill(map, impl, sizeof(u64), keys);
 	bench_settle(500);
-	bench_memory(&all, &entries);
+	after = bench_memory();
 	impl->destroy(map);
-	bench_memory_result("bytes", impl->name, keys, all - all_before);
-	if (entries)
-		bench_memory_result("bytes-entry", impl->name, keys, entries - entries_before);
+	bench_memory_result("bytes", impl->name, keys, after - before);
 	return err;
 }
 
-/* What 64 Ki keys without values take that were locked once and are not any more. */
+/* What keys without values take that were locked once and are not any more. */
 static inline int bench_memory_idle(const struct bench_impl *impl)
 {
 	struct bench_row row = { .name = "idle", .kind = BENCH_ABSENT, .key_len = 8 };
-	s64 before, after, entries;
+	s64 before, after;
 	void *map;
 	int err;
 
 	bench_settle(200);
-	bench_memory(&before, &entries);
-	if (!entries)	/* a program's heap keeps what was freed before */
-		return 0;
+	before = bench_memory();
 	map = impl->create(sizeof(u64), BENCH_KEYS);
 	if (!map)
 		return -ENOMEM;
 	err = bench_go_over(map, &row, impl->loops_8[BENCH_LOCK], BENCH_KEYS);
 	bench_settle(500);
-	bench_memory(&after, &entries);
+	after = bench_memory();
 	impl->destroy(map);
 	bench_memory_result("bytes-idle", impl->name, BENCH_KEYS, after - before);
 	return err;
@@ -614,7 +610,7 @@ static inline int bench_do_memory(void)
 		if (!bench_in_list(bench_settings.impls, bench_impls[i]->name))
 			continue;
 		err = bench_memory_keys(bench_impls[i]);
-		if (!err)
+		if (!err && BENCH_IN_KERNEL)
 			err = bench_memory_idle(bench_impls[i]);
 	}
 	return err;

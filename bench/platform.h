@@ -15,7 +15,6 @@
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
-#include <linux/mmzone.h>
 #include <linux/processor.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -23,8 +22,8 @@
 #include <linux/string.h>
 #include <linux/timekeeping.h>
 #include <linux/types.h>
-#include <linux/vmstat.h>
 
+#define BENCH_IN_KERNEL	true
 #define BENCH_BUILD							\
 	(!IS_ENABLED(CONFIG_UML) ? "x86" : IS_ENABLED(CONFIG_SMP) ? "uml-smp" : "uml-up")
 
@@ -78,17 +77,13 @@ static inline void bench_settle(unsigned int ms)
 	msleep(ms);
 }
 
-/* Entries are allocated so, as lockmap's are: it tells them from tables. */
-#define BENCH_GFP	(GFP_KERNEL | __GFP_RECLAIMABLE)
-
-/* Memory in use, and how much of it are entries. */
-static inline void bench_memory(s64 *all, s64 *entries)
+/* Bytes of memory in use. */
+static inline s64 bench_memory(void)
 {
 	struct sysinfo info;
 
 	si_meminfo(&info);
-	*all = (s64)(info.totalram - info.freeram) * PAGE_SIZE;
-	*entries = (s64)global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) * PAGE_SIZE;
+	return (s64)(info.totalram - info.freeram) * PAGE_SIZE;
 }
 
 struct bench_worker {

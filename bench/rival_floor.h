@@ -63,9 +63,8 @@ static void *floor_create(unsigned int len, unsigned long keys)
 
 	if (!map)
 		return NULL;
-	map->cache = kmem_cache_create("bench-floor", sizeof(struct floor_entry) + len,
-				       __alignof__(u64), SLAB_TYPESAFE_BY_RCU | SLAB_RECLAIM_ACCOUNT,
-				       NULL);
+	map->cache = kmem_cache_create("bench-floor", sizeof(struct floor_entry) + len, sizeof(u64),
+				       SLAB_TYPESAFE_BY_RCU, NULL);
 	if (!map->cache || rhashtable_init(&map->table, &params)) {
 		kmem_cache_destroy(map->cache);
 		kfree(map);

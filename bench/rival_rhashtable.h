@@ -105,7 +105,7 @@ static __always_inline struct rht_object *RHT(find)(struct rht_map *map, const u
 static __always_inline int RHT(add)(struct rht_map *map, const u8 *key, unsigned int len,
 				    struct rht_held *held)
 {
-	struct rht_object *object = kmalloc(struct_size(object, key, len), BENCH_GFP);
+	struct rht_object *object = kmalloc(struct_size(object, key, len), GFP_KERNEL);
 	int err;
 
 	if (!object)

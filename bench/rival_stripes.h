@@ -168,7 +168,7 @@ static __always_inline bool stripes_insert(void *ptr, const u8 *key, unsigned in
 
 	stripes_lock(map, key, len, &held);
 	if (!held.node) {
-		held.node = kmalloc(struct_size(held.node, key, len), BENCH_GFP);
+		held.node = kmalloc(struct_size(held.node, key, len), GFP_KERNEL);
 		if (held.node) {
 			memcpy(held.node->key, key, len);
 			hlist_add_head(&held.node->node,

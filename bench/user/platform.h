@@ -41,6 +41,7 @@ typedef struct bench_atomic atomic_t;
 #define div64_u64(a, b)		((u64)(a) / (u64)(b))
 #define bench_resched()		do { } while (0)
 
+#define BENCH_IN_KERNEL		false	/* a heap keeps what was freed before */
 #define BENCH_BUILD		"host"
 
 #define bench_print(fmt, ...)	(printf("bench: " fmt "\n", ##__VA_ARGS__), fflush(stdout))
@@ -104,7 +105,7 @@ static inline void bench_settle(unsigned int ms)
 	usleep(ms * 1000);
 }
 
-static inline void bench_memory(s64 *all, s64 *entries)
+static inline s64 bench_memory(void)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
 	long size, resident = 0;
@@ -114,8 +115,7 @@ static inline void bench_memory(s64 *all, s64 *entries)
 			resident = 0;
 		fclose(file);
 	}
-	*all = (s64)resident * sysconf(_SC_PAGESIZE);
-	*entries = 0;
+	return (s64)resident * sysconf(_SC_PAGESIZE);
 }
 
 struct bench_worker {
