@@ -5,7 +5,7 @@
 LOCKMAP_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LOCKMAP_CACHE=${LOCKMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockmap}
 # What is made of these sources; another copy of the project has another place.
-LOCKMAP_WORK=$LOCKMAP_CACHE/work/$(basename "$LOCKMAP_TOP")-$(printf %s "$LOCKMAP_TOP" | sha256sum | cut -c1-8)
+LOCKMAP_WORK=$LOCKMAP_CACHE/built/$(basename "$LOCKMAP_TOP")-$(printf %s "$LOCKMAP_TOP" | sha256sum | cut -c1-8)
 mkdir -p "$LOCKMAP_WORK"
 JOBS=$(nproc)
 # What is built here is none of the business of a make that called us.
