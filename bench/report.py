@@ -136,7 +136,7 @@ def write_table(out, results):
 HEAD = """set terminal svg size {width},{height} dynamic background rgb 'white' font 'sans,11'
 set output '{path}'
 set multiplot layout {layout} title "{title}"
-set key top left samplen 1.5 font ',9'
+set key below samplen 1.5 font ',9'
 set grid
 """
 
@@ -222,7 +222,7 @@ def plot_waits(out, waits):
             if lines:
                 charts.append(("%s, %d threads" % (op, threads), lines))
     panels(out, "waits", "Part of the waits for one key that are longer (hold-N: held for N us)", "2,3",
-           "set logscale xy\nset xlabel 'ns'\nset key bottom left\n", charts)
+           "set logscale xy\nset xlabel 'ns'\n", charts)
 
 
 def main():
