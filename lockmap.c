@@ -73,7 +73,6 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/threads.h>
-#include <linux/timekeeping.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
@@ -764,6 +763,13 @@ static __always_inline void lm_unlock(struct lockmap_entry *entry)
 		lm_unlock_tail(entry, set);
 }
 
+/* The end of what lm_lock_key() and lm_annotate() began. */
+static __always_inline void lm_release(struct lockmap_entry *entry, unsigned long ip)
+{
+	lm_unannotate(entry, ip);
+	lm_unlock(entry);
+}
+
 /*
  * Lock an entry that lm_find() found, if it is free and still the key's.
  *
@@ -1102,8 +1108,7 @@ void lockmap_unlock(struct lockmap_entry *entry)
 	if (WARN_ONCE(!(atomic64_read(&entry->lock.word) & LM_LOCKED),
 		      "lockmap: unlock of a key that is not locked\n"))
 		return;
-	lm_unannotate(entry, _RET_IP_);
-	lm_unlock(entry);
+	lm_release(entry, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(lockmap_unlock);
 
@@ -1263,8 +1268,7 @@ static int lm_get_locked(struct lm_key *key, void *value)
 		else if (value)
 			lm_copy(value, entry->data, params->value_len);
 	}
-	lm_unannotate(entry, _RET_IP_);
-	lm_unlock(entry);
+	lm_release(entry, _RET_IP_);
 	return err;
 }
 
@@ -1330,8 +1334,7 @@ int lockmap_insert(struct lockmap *map, const void *key, size_t len, const void 
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
 	replaced = lockmap_entry_insert(entry, value, old);
-	lm_unannotate(entry, _RET_IP_);
-	lm_unlock(entry);
+	lm_release(entry, _RET_IP_);
 	return replaced;
 }
 EXPORT_SYMBOL_GPL(lockmap_insert);
@@ -1351,8 +1354,7 @@ int lockmap_remove(struct lockmap *map, const void *data, size_t len, void *old)
 		return entry ? PTR_ERR(entry) : -ENOENT;
 	lm_annotate(entry, false, _RET_IP_);
 	removed = lockmap_entry_remove(entry, old);
-	lm_unannotate(entry, _RET_IP_);
-	lm_unlock(entry);
+	lm_release(entry, _RET_IP_);
 	return removed ? 0 : -ENOENT;
 }
 EXPORT_SYMBOL_GPL(lockmap_remove);
@@ -1421,12 +1423,8 @@ static void lm_batch_annotate(struct lockmap_batch *batch, bool try, unsigned lo
 
 static void lm_batch_unlock(struct lockmap_batch *batch, unsigned long ip)
 {
-	while (batch->nr) {
-		struct lockmap_entry *entry = batch->entries[--batch->nr];
-
-		lm_unannotate(entry, ip);
-		lm_unlock(entry);
-	}
+	while (batch->nr)
+		lm_release(batch->entries[--batch->nr], ip);
 	kvfree(batch);
 }
 
@@ -1803,8 +1801,7 @@ static int lm_walk_visit(struct lockmap *map, const struct lm_cursor *cursor, lm
 	lm_annotate(entry, false, _RET_IP_);
 	if (entry->has_value)
 		err = visit(entry, arg);
-	lm_unannotate(entry, _RET_IP_);
-	lm_unlock(entry);
+	lm_release(entry, _RET_IP_);
 	return err;
 }
 

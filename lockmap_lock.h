@@ -118,8 +118,8 @@ static __always_inline u64 lm_self(void)
  * Fully ordered, and that is needed:
  * (A) what the holder writes after this is seen with LOCKED or a later version;
  *     pairs with the smp_rmb() of a lockless reader in lm_read_value().
- * (B) what the last holder wrote is seen: pairs with the release in lm_unlock()
- *     and lm_hand_off().
+ * (B) what the last holder wrote is seen: pairs with the releases in
+ *     lm_unlock_fast(), lm_unlock_slow() and lm_grant().
  */
 static __always_inline bool lm_acquire(struct lm_lock *lock, u64 old, u64 self)
 {
