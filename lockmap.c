@@ -88,21 +88,28 @@
 #define LM_RING_CHUNKS	26
 /* How many referenced entries the clock hand passes before it takes one all the same. */
 #define LM_RING_CHANCES	16
+/* A full ring takes one newcomer of so many. */
+#define LM_RING_ADMIT	16
 /* How many buckets a walk looks at in one RCU read side section. */
 #define LM_WALK_WINDOW	256
 /* An entry is one object of a slab cache, which needs a little for itself. */
 #define LM_MAX_VALUE_LEN	(KMALLOC_MAX_SIZE - 2 * PAGE_SIZE - LOCKMAP_MAX_KEY_LEN)
 /* How many keys of a batch are looked for at once. */
-#define LM_BATCH_WINDOW	8
+#define LM_BATCH_WINDOW	8U
+/* How many keys to sort without branches. */
+#define LM_BATCH_FEW	8
+/* How many keys a batch has room for at least. */
+#define LM_BATCH_SPARE	16U
 /* How often a reader tries without the lock. */
 #define LM_READ_TRIES	4
 
 /* How a key's bytes are compared and where they are; decided once, at create. */
 enum lm_key_kind {
-	LM_KEY_4,
+	LM_KEY_4,	/* a number, as is the next; with our own hash and order */
 	LM_KEY_8,
 	LM_KEY_BYTES,	/* fixed or variable, within the entry */
-	LM_KEY_LONG,	/* variable, in an allocation of its own */
+	LM_KEY_CUSTOM,	/* the same, with the caller's comparison */
+	LM_KEY_LONG,	/* variable, in an allocation of its own; any comparison */
 };
 
 struct lm_long_key {
@@ -143,6 +150,7 @@ struct lockmap_entry {
  * @size: number of slots there are; grows with the hand
  * @limit: number of slots there may be; constant
  * @used: number of slots with an entry; atomic
+ * @refused: counts newcomers while the ring is full; roughly, without a lock
  * @chunk: the slots, LM_RING_FIRST in the first and as many as all before in
  *	each other. Set once, before @size includes them. A slot changes by xchg()
  *	alone: who takes an entry out of one has the only reference that may bury it
@@ -152,6 +160,7 @@ struct lm_ring {
 	unsigned int size;
 	unsigned int limit;
 	atomic_t used;
+	unsigned int refused;
 	struct lockmap_entry **chunk[LM_RING_CHUNKS];
 } ____cacheline_aligned_in_smp;
 
@@ -169,16 +178,14 @@ struct lm_shard {
 
 /**
  * struct lockmap - a map; all constant but where said
- * @shards: the tables
- * @nr_shards: how many
  * @shard_shift: how far to shift a 32-bit hash, less one, to get its shard
  * @key_kind: how keys are compared
  * @key_len: length of keys, or the longest
  * @key_offset: of the key in &lockmap_entry.data
+ * @hash_key: secret
  * @params: as given, with defaults filled in
  * @cache: of entries
  * @values: how many keys have a value; a signed part for each CPU, atomic
- * @hash_key: secret
  * @rings: idle entries
  * @nr_rings: how many rings, of which each serves as many shards
  * @shrinker: takes idle entries back
@@ -186,30 +193,43 @@ struct lm_shard {
  * @owner: the module that made the map; %NULL when it is gone, or built in. By
  *	lm_maps_lock, as is @node
  * @node: in lm_maps
+ * @nr_shards: how many there are
+ * @shards: the tables
  */
 struct lockmap {
-	struct lm_shard *shards;
 	unsigned int shard_shift;
 	enum lm_key_kind key_kind;
 	u32 key_len;
 	u32 key_offset;
+	struct lm_hash_key hash_key;
 	struct lockmap_params params;
 	struct kmem_cache *cache;
 	atomic_long_t __percpu *values;
-	struct lm_hash_key hash_key;
 	struct lm_ring *rings;
-	unsigned int nr_shards;
 	unsigned int nr_rings;
 	struct shrinker *shrinker;
 	struct lock_class_key lock_key;
 	struct module *owner;
 	struct list_head node;
+	unsigned int nr_shards;
+	struct lm_shard shards[];
 };
 
-/* A key that is looked for; @word is set by lm_match(). */
+/**
+ * struct lm_key - a key that is looked for; on the caller's stack, or in registers
+ * @map: where
+ * @kind: how keys are compared there
+ * @data: the key
+ * @num: the key, if it is of a kind that is a number
+ * @len: its length
+ * @hash: its hash
+ * @word: of the entry that was found, from before the entry's key was read
+ */
 struct lm_key {
 	struct lockmap *map;
+	enum lm_key_kind kind;
 	const void *data;
+	u64 num;
 	u32 len;
 	u32 hash;
 	u64 word;
@@ -229,6 +249,7 @@ static const struct lm_how lm_how_interruptible = { .state = TASK_INTERRUPTIBLE 
 static const struct lm_how lm_how_killable = { .state = TASK_KILLABLE };
 static const struct lm_how lm_how_try = { .try = true };
 
+static DEFINE_PER_CPU(struct lockmap_batch *, lm_spare_batch);
 static LIST_HEAD(lm_maps);
 static DEFINE_MUTEX(lm_maps_lock);
 /* Frees the shards of maps; may be waited for where memory is being reclaimed. */
@@ -275,15 +296,15 @@ static noinline u32 lm_hash_custom(const struct lockmap *map, const void *data, 
 	return hash >> 32;
 }
 
-static __always_inline u32 lm_hash(const struct lockmap *map, const void *data, u32 len)
+static __always_inline u32 lm_hash(const struct lm_key *key)
 {
+	const struct lockmap *map = key->map;
+
+	if (likely(key->kind <= LM_KEY_8))
+		return lm_hash_1(&map->hash_key, key->num) >> 32;
 	if (unlikely(map->params.hash))
-		return lm_hash_custom(map, data, len);
-	if (map->key_kind == LM_KEY_8)
-		return lm_hash_1(&map->hash_key, get_unaligned((const u64 *)data)) >> 32;
-	if (map->key_kind == LM_KEY_4)
-		return lm_hash_1(&map->hash_key, get_unaligned((const u32 *)data)) >> 32;
-	return lm_hash_bytes(&map->hash_key, data, len);
+		return lm_hash_custom(map, key->data, key->len);
+	return lm_hash_bytes(&map->hash_key, key->data, key->len);
 }
 
 static __always_inline bool lm_len_ok(const struct lockmap *map, size_t len)
@@ -292,18 +313,51 @@ static __always_inline bool lm_len_ok(const struct lockmap *map, size_t len)
 	       ((map->params.flags & LOCKMAP_VAR_KEY) && len && len < map->key_len);
 }
 
+/* All of a key but its hash. */
+static __always_inline struct lm_key lm_key(struct lockmap *map, enum lm_key_kind kind,
+					    const void *data, u32 len)
+{
+	struct lm_key key = { .map = map, .kind = kind, .data = data, .len = len };
+
+	if (kind == LM_KEY_8)
+		key.num = get_unaligned((const u64 *)data);
+	else if (kind == LM_KEY_4)
+		key.num = get_unaligned((const u32 *)data);
+	return key;
+}
+
 /* What every call begins with: look at what the caller gave, hash the key once. */
 static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, const void *data,
 				       size_t len)
 {
 	if (IS_ERR_OR_NULL(map) || unlikely(!data || !lm_len_ok(map, len)))
 		return -EINVAL;
-	*key = (struct lm_key) { .map = map, .data = data, .len = len };
-	key->hash = lm_hash(map, data, len);
+	*key = lm_key(map, map->key_kind, data, len);
+	key->hash = lm_hash(key);
 	return 0;
 }
 
-static __always_inline struct lm_shard *lm_shard(const struct lockmap *map, u32 hash)
+/* Whether lm_key_8() will do. False for any other key, and for what lm_key_init() refuses. */
+static __always_inline bool lm_key_is_8(const struct lockmap *map, const void *data, size_t len)
+{
+	return !IS_ERR_OR_NULL(map) &&
+	       likely(data && len == sizeof(u64) && map->key_kind == LM_KEY_8);
+}
+
+/*
+ * A key that is a 64-bit number, which the compiler keeps in registers as long as
+ * nobody takes its address, and nobody declares it without giving it a value:
+ * with CONFIG_INIT_STACK_ALL_ZERO that would cost more than the hash.
+ */
+static __always_inline struct lm_key lm_key_8(struct lockmap *map, const void *data)
+{
+	struct lm_key key = lm_key(map, LM_KEY_8, data, sizeof(u64));
+
+	key.hash = lm_hash(&key);
+	return key;
+}
+
+static __always_inline struct lm_shard *lm_shard(struct lockmap *map, u32 hash)
 {
 	return &map->shards[hash >> 1 >> map->shard_shift];
 }
@@ -312,7 +366,7 @@ static __always_inline struct lm_shard *lm_shard(const struct lockmap *map, u32 
  * The wait queue for an entry, whatever key it is of: who waits for what it was
  * before has to meet who waits for what it is.
  */
-static wait_queue_head_t *lm_wq(const struct lockmap *map, const struct lockmap_entry *entry)
+static wait_queue_head_t *lm_wq(struct lockmap *map, const struct lockmap_entry *entry)
 {
 	return &lm_shard(map, hash_ptr(entry, 32))->wq;
 }
@@ -332,65 +386,85 @@ static const u8 *lm_entry_key_rcu(const struct lockmap *map, const struct lockma
 	return lk->data;
 }
 
+/* What memcmp() says of two keys that are 64-bit numbers. */
+static __always_inline int lm_cmp_8(const void *a, const void *b)
+{
+	u64 x = get_unaligned_be64(a), y = get_unaligned_be64(b);
+
+	return (x > y) - (x < y);
+}
+
 static int lm_cmp(const struct lockmap *map, const void *a, u32 a_len, const void *b, u32 b_len)
 {
-	if (map->key_kind == LM_KEY_8) {
-		u64 x = get_unaligned_be64(a), y = get_unaligned_be64(b);
-
-		return (x > y) - (x < y);
-	}
+	if (map->key_kind == LM_KEY_8)
+		return lm_cmp_8(a, b);
 	if (map->params.cmp)
 		return map->params.cmp(a, a_len, b, b_len);
 	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
 }
 
-static noinline bool lm_same_bytes(const struct lm_key *key, const struct lockmap_entry *entry)
+/* As !memcmp(); of up to 16 bytes the first and the last eight are all. */
+static __always_inline bool lm_equal(const u8 *a, const u8 *b, u32 len)
 {
-	const struct lockmap *map = key->map;
-	const u8 *data;
-	u32 len;
+	if (len < 8 || len > 16)
+		return !memcmp(a, b, len);
+	return get_unaligned((const u64 *)a) == get_unaligned((const u64 *)b) &&
+	       get_unaligned((const u64 *)(a + len - 8)) ==
+	       get_unaligned((const u64 *)(b + len - 8));
+}
 
-	data = lm_entry_key_rcu(map, entry, &len);
+static noinline bool lm_same_bytes(const struct lockmap *map, const void *data, u32 len,
+				   const struct lockmap_entry *entry)
+{
+	const u8 *entry_data;
+	u32 entry_len;
+
+	entry_data = lm_entry_key_rcu(map, entry, &entry_len);
 	if (map->params.cmp)
-		return !map->params.cmp(data, len, key->data, key->len);
-	return len == key->len && !memcmp(data, key->data, len);
+		return !map->params.cmp(entry_data, entry_len, data, len);
+	return entry_len == len && !memcmp(entry_data, data, len);
 }
 
 static __always_inline bool lm_same_key(const struct lm_key *key, const struct lockmap_entry *entry)
 {
-	const struct lockmap *map = key->map;
+	const u8 *entry_data = entry->data + key->map->key_offset;
 
-	if (likely(map->key_kind == LM_KEY_8))
-		return READ_ONCE(*(const u64 *)(entry->data + map->key_offset)) ==
-		       get_unaligned((const u64 *)key->data);
-	if (map->key_kind == LM_KEY_4)
-		return READ_ONCE(*(const u32 *)(entry->data + map->key_offset)) ==
-		       get_unaligned((const u32 *)key->data);
-	return lm_same_bytes(key, entry);
-}
-
-/* The same of an entry that may become another key's meanwhile. */
-static __always_inline bool lm_seems_same(const struct lm_key *key,
-					  const struct lockmap_entry *entry)
-{
-	/* The caller looks at the word afterwards, and forgets the answer if that has changed. */
-	return data_race(lm_same_key(key, entry));
+	if (likely(key->kind == LM_KEY_8))
+		return READ_ONCE(*(const u64 *)entry_data) == key->num;
+	if (key->kind == LM_KEY_4)
+		return READ_ONCE(*(const u32 *)entry_data) == key->num;
+	if (key->kind == LM_KEY_BYTES)
+		return READ_ONCE(entry->len) == key->len &&
+		       lm_equal(entry_data, key->data, key->len);
+	return lm_same_bytes(key->map, key->data, key->len, entry);
 }
 
 /*
- * Whether an entry seems to be for this key, and not dead. It may be one that
- * becomes another key's under our eyes; nothing orders these reads, which saves
- * the lock path a barrier. So whoever acts on the answer looks again: after the
- * compare-exchange that locks (lm_take()) or pins (lm_sleep()) the entry, or
- * between two looks at the word (lm_read_value()). Under the lock of a bucket
- * that the entry is in, the answer is certain.
+ * Whether an entry is for this key, and not dead. It may become another key's
+ * under our eyes, but not without another version in its word. So whoever acts
+ * on the answer has to find the word unchanged since: by the compare-exchange
+ * that locks it (lm_acquire()), or by reading it again (lm_unchanged()). Under the
+ * lock of a bucket that the entry is in, the answer is certain.
  */
 static __always_inline bool lm_match(struct lm_key *key, const struct lockmap_entry *entry)
 {
 	if (READ_ONCE(entry->hash) != key->hash)
 		return false;
-	key->word = atomic64_read(&entry->lock.word);
-	return !(key->word & LM_DEAD) && lm_seems_same(key, entry);
+	/* (C) the word before the key; pairs with lm_entry_publish(). */
+	key->word = lm_word_acquire(&entry->lock.word);
+	return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));
+}
+
+/* Whether what was read from an entry since lm_match() belongs together, and to the key. */
+static __always_inline bool lm_unchanged(const struct lm_key *key,
+					 const struct lockmap_entry *entry)
+{
+	/*
+	 * What was read before the word again; pairs with lm_acquire(), if it was
+	 * the value (A), and with lm_entry_new(), if it was the key (E).
+	 */
+	lm_smp_rmb();
+	return likely(atomic64_read(&entry->lock.word) == key->word);
 }
 
 static u32 lm_rht_key_hash(const void *data, u32 len, u32 seed)
@@ -459,7 +533,7 @@ static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
 			/* A chain that ends in another bucket's marker: an entry moved under us. */
 		} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
 		/* Pairs with the rehash, which links into the new table first. */
-		smp_rmb();
+		lm_smp_rmb();
 		tbl = rht_dereference_rcu(tbl->future_tbl, table);
 	} while (unlikely(tbl));
 	return NULL;
@@ -517,6 +591,8 @@ static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
 	 * map before it is whatever it is; nobody can have read it then.
 	 */
 	atomic64_set(&new->lock.word, lm_dead(atomic64_read(&new->lock.word)));
+	/* (E) the death before the new key; pairs with lm_unchanged() and lm_cursor_take(). */
+	smp_wmb();
 	new->map = map;
 	WRITE_ONCE(new->hash, key->hash);
 	WRITE_ONCE(new->len, key->len);
@@ -559,7 +635,7 @@ static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 s
 	u64 dead = atomic64_read(&new->lock.word);
 	void *found;
 
-	/* (C) the key before the word; pairs with lm_read_value() and lm_scan_bucket(). */
+	/* (C) the key before the word; pairs with lm_match() and lm_scan_bucket(). */
 	atomic64_set_release(&new->lock.word, (dead & LM_VERSION) | LM_LOCKED | self);
 	if (unlikely(key->map->params.hash))
 		found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node,
@@ -665,6 +741,22 @@ static bool lm_ring_evict(struct lockmap_entry *entry, bool spare)
 }
 
 /*
+ * Whether a newcomer is let in. For keys that never come back a full ring is a
+ * waste: each would push out an entry that went cold long ago, and costs its cache
+ * misses. Keys that do come back get in before long. (Bimodal insertion: Qureshi
+ * et al., "Adaptive Insertion Policies for High Performance Caching", 2007.)
+ */
+static bool lm_ring_admits(struct lm_ring *ring)
+{
+	unsigned int refused = READ_ONCE(ring->refused);
+
+	if ((unsigned int)atomic_read(&ring->used) < ring->limit)
+		return true;
+	WRITE_ONCE(ring->refused, refused + 1);
+	return refused % LM_RING_ADMIT == 0;
+}
+
+/*
  * Put an entry into the ring that has just become IDLE. It may be locked again
  * at any time, but cannot be buried as long as it is not in the ring.
  */
@@ -741,6 +833,22 @@ static void lm_unannotate(struct lockmap_entry *entry, unsigned long ip)
 	lock_release(&entry->dep_map, ip);
 }
 
+/*
+ * Bury an entry that the caller has locked, and that has no value, if nobody
+ * waits for it and the ring does not want it.
+ */
+static bool lm_unlock_bury(struct lockmap *map, struct lockmap_entry *entry)
+{
+	u64 old = atomic64_read(&entry->lock.word);
+
+	/* One that is in the ring is for the clock hand to bury. */
+	if ((old & (LM_WAITERS | LM_IDLE)) || lm_ring_admits(lm_ring(map, entry->hash)) ||
+	    !atomic64_try_cmpxchg(&entry->lock.word, &old, lm_dead(old)))
+		return false;
+	lm_entry_bury(entry);
+	return true;
+}
+
 static noinline void lm_unlock_tail(struct lockmap_entry *entry, u64 set)
 {
 	struct lockmap *map = entry->map;
@@ -749,6 +857,10 @@ static noinline void lm_unlock_tail(struct lockmap_entry *entry, u64 set)
 
 	/* Until it is unlocked, the lock keeps the entry and its map; from then on RCU does. */
 	rcu_read_lock();
+	if ((set & LM_IDLE) && lm_unlock_bury(map, entry)) {
+		rcu_read_unlock();
+		return;
+	}
 	old = lm_unlock_slow(&entry->lock, lm_wq(map, entry), set);
 	if (set & ~old & LM_IDLE)
 		lm_ring_add(map, hash, entry);
@@ -768,22 +880,6 @@ static __always_inline void lm_release(struct lockmap_entry *entry, unsigned lon
 {
 	lm_unannotate(entry, ip);
 	lm_unlock(entry);
-}
-
-/*
- * Lock an entry that lm_find() found, if it is free and still the key's.
- *
- * Context: RCU read side.
- */
-static __always_inline bool lm_take(struct lm_key *key, struct lockmap_entry *entry, u64 self)
-{
-	if (unlikely(!lm_acquire(&entry->lock, key->word, self)))
-		return false;
-	/* The compare-exchange is a full barrier, and the key stays what it is now. */
-	if (likely(lm_same_key(key, entry)))
-		return true;
-	lm_unlock(entry);
-	return false;
 }
 
 static long lm_time_left(const struct lm_how *how)
@@ -864,18 +960,6 @@ static bool lm_may_spin(const struct lm_how *how)
 	return !how->timed && !signal_pending_state(how->state, current);
 }
 
-/* Whether the entry was the key's and held, at one moment. */
-static bool lm_is_held(struct lm_key *key, const struct lockmap_entry *entry)
-{
-	/* (C) the word, then the key, */
-	u64 word = atomic64_read_acquire(&entry->lock.word);
-	bool same = lm_seems_same(key, entry);
-
-	/* then the word again. */
-	smp_rmb();
-	return same && (word & LM_LOCKED) && atomic64_read(&entry->lock.word) == word;
-}
-
 /*
  * Lock an entry that lm_find() found, and whose word was not as hoped.
  *
@@ -891,7 +975,7 @@ static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 se
 	if (!(key->word & LM_LOCKED))
 		err = -EAGAIN;		/* somebody was faster */
 	else if (how->try)
-		err = lm_is_held(key, entry) ? -EBUSY : -EAGAIN;
+		err = lm_unchanged(key, entry) ? -EBUSY : -EAGAIN;
 	else if (self && (key->word & LM_OWNER) == self)
 		err = -EDEADLK;
 	else if (lm_may_spin(how) && lm_spin(&entry->lock, key->word, spins))
@@ -929,17 +1013,19 @@ static gfp_t lm_gfp(const struct lockmap *map, const struct lm_how *how)
 }
 
 /**
- * lm_lock_slow() - lock a key in all cases
+ * lm_lock_key() - lock a key in all cases
  * @key: the key
  * @new: an entry for it, consumed; or %NULL
  * @create: make one if there is none; else lock the key only if the table has it
+ * @absent: the table did not have it just now
  * @how: how to wait
  *
  * Return: the entry; %NULL if there is none and none is to be made; an error as
  * in lockmap.h.
  */
-static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lockmap_entry *new,
-						   bool create, const struct lm_how *how)
+static noinline struct lockmap_entry *lm_lock_key(struct lm_key *key, struct lockmap_entry *new,
+						  bool create, bool absent,
+						  const struct lm_how *how)
 {
 	struct lockmap_entry *entry;
 	u64 self = lm_self();
@@ -948,9 +1034,9 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 
 	do {
 		rcu_read_lock();
-		entry = lm_find(key);
+		entry = absent ? NULL : lm_find(key);
 		if (entry) {
-			if (lm_take(key, entry, self)) {
+			if (lm_acquire(&entry->lock, key->word, self)) {
 				rcu_read_unlock();
 				err = 0;
 				break;
@@ -969,6 +1055,7 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 		if (!err)
 			return new;
 		err = err == -EEXIST ? -EAGAIN : lm_wait_for_table(how, err) ?: -EAGAIN;
+		absent = false;
 	} while (err == -EAGAIN);
 
 	if (new)
@@ -976,35 +1063,62 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 	return err ? ERR_PTR(err) : entry;
 }
 
-static __always_inline struct lockmap_entry *lm_lock_key(struct lm_key *key, bool create,
-							 const struct lm_how *how)
+/*
+ * Lock a key for which lm_key_is_8(), if it is in the table, and free; nothing else.
+ *
+ * Return: the entry; %NULL, with @absent, if there is none; an error if it was
+ * not to be had.
+ */
+static __always_inline struct lockmap_entry *lm_lock_8(struct lockmap *map, const void *data)
 {
+	struct lm_key key = lm_key_8(map, data);
 	struct lockmap_entry *entry;
 
-	if (!how->try)
-		might_sleep();
-	rcu_read_lock();
-	entry = lm_find(key);
-	if (likely(entry && lm_take(key, entry, lm_self()))) {
-		rcu_read_unlock();
-		return entry;
-	}
-	rcu_read_unlock();
-	return lm_lock_slow(key, NULL, create, how);
+	lm_read_lock();
+	entry = lm_find(&key);
+	if (likely(entry) && unlikely(!lm_acquire(&entry->lock, key.word, lm_self())))
+		entry = ERR_PTR(-EBUSY);
+	lm_read_unlock();
+	return entry;
 }
 
-static __always_inline struct lockmap_entry *lm_lock(struct lockmap *map, const void *data,
-						     size_t len, const struct lm_how *how)
+/* Any key, any way. */
+static noinline struct lockmap_entry *lm_lock_any(struct lockmap *map, const void *data, size_t len,
+						  bool create, bool absent,
+						  const struct lm_how *how)
 {
-	struct lockmap_entry *entry;
 	struct lm_key key;
 	int err;
 
 	err = lm_key_init(&key, map, data, len);
 	if (unlikely(err))
 		return ERR_PTR(err);
-	entry = lm_lock_key(&key, true, how);
-	if (!IS_ERR(entry))
+	return lm_lock_key(&key, NULL, create, absent, how);
+}
+
+/* All but what lockdep is told. */
+static __always_inline struct lockmap_entry *lm_lock_one(struct lockmap *map, const void *data,
+							 size_t len, bool create,
+							 const struct lm_how *how)
+{
+	struct lockmap_entry *entry = ERR_PTR(-EBUSY);
+
+	if (!how->try)
+		might_sleep();
+	if (lm_key_is_8(map, data, len))
+		entry = lm_lock_8(map, data);
+	if (!IS_ERR_OR_NULL(entry))
+		return entry;
+	return lm_lock_any(map, data, len, create, !entry, how);
+}
+
+static __always_inline struct lockmap_entry *lm_lock(struct lockmap *map, const void *data,
+						     size_t len, bool create,
+						     const struct lm_how *how)
+{
+	struct lockmap_entry *entry = lm_lock_one(map, data, len, create, how);
+
+	if (!IS_ERR_OR_NULL(entry))
 		lm_annotate(entry, how->try, _RET_IP_);
 	return entry;
 }
@@ -1022,19 +1136,19 @@ static struct lm_how lm_how_timeout(unsigned long timeout)
 
 struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len)
 {
-	return lm_lock(map, key, len, &lm_how_wait);
+	return lm_lock(map, key, len, true, &lm_how_wait);
 }
 EXPORT_SYMBOL_GPL(lockmap_lock);
 
 struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len)
 {
-	return lm_lock(map, key, len, &lm_how_interruptible);
+	return lm_lock(map, key, len, true, &lm_how_interruptible);
 }
 EXPORT_SYMBOL_GPL(lockmap_lock_interruptible);
 
 struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key, size_t len)
 {
-	return lm_lock(map, key, len, &lm_how_killable);
+	return lm_lock(map, key, len, true, &lm_how_killable);
 }
 EXPORT_SYMBOL_GPL(lockmap_lock_killable);
 
@@ -1043,13 +1157,13 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
 {
 	const struct lm_how how = lm_how_timeout(timeout);
 
-	return lm_lock(map, key, len, &how);
+	return lm_lock(map, key, len, true, &how);
 }
 EXPORT_SYMBOL_GPL(lockmap_lock_timeout);
 
 struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len)
 {
-	return lm_lock(map, key, len, &lm_how_try);
+	return lm_lock(map, key, len, true, &lm_how_try);
 }
 EXPORT_SYMBOL_GPL(lockmap_trylock);
 
@@ -1082,6 +1196,8 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
 {
 	struct lockmap_entry *entry;
 	struct lm_key key;
+	const u8 *data;
+	u32 len;
 
 	if (IS_ERR(new))
 		return new;
@@ -1092,9 +1208,10 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
 		return ERR_PTR(-EINVAL);
 	}
 	might_sleep();
-	key = (struct lm_key) { .map = map, .hash = new->hash };
-	key.data = lm_entry_key_rcu(map, new, &key.len);
-	entry = lm_lock_slow(&key, new, false, &lm_how_wait);
+	data = lm_entry_key_rcu(map, new, &len);
+	key = lm_key(map, map->key_kind, data, len);
+	key.hash = new->hash;
+	entry = lm_lock_key(&key, new, false, false, &lm_how_wait);
 	if (!IS_ERR(entry))
 		lm_annotate(entry, false, _RET_IP_);
 	return entry;
@@ -1210,44 +1327,43 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
 EXPORT_SYMBOL_GPL(lockmap_entry_get_or_insert);
 
 /*
- * Look at a key's value without its lock: the word, the key and the value, the
- * word again.
+ * Look at a key's value without its lock: the word and the key, in lm_find(),
+ * then the value, then the word again.
  *
- * Return: 0; -ENOENT; -EBUSY when the key is held by one who does not run;
- * -EAGAIN when it changed meanwhile.
+ * Return: 0; -ENOENT; -EBUSY when the key is held; -EAGAIN when it changed meanwhile.
  */
-static __always_inline int lm_read_value(struct lm_key *key, void *value, unsigned int *spins)
+static __always_inline int lm_read_value(struct lm_key *key, const struct lockmap_entry *entry,
+					 void *value)
 {
-	struct lockmap_entry *entry;
-	int err = -ENOENT;
-	u64 word;
+	if (unlikely(!entry))
+		return -ENOENT;
+	/* (B) as @key->word was read with acquire; pairs with lm_unlock_fast(). */
+	if (unlikely(key->word & LM_LOCKED))
+		return -EBUSY;
+	if (value && (key->word & LM_VALUE))
+		/* Writers do not wait for us; if there was one, the word has changed. */
+		data_race((lm_copy(value, entry->data, key->map->params.value_len), 0));
+	if (!lm_unchanged(key, entry))
+		return -EAGAIN;
+	return key->word & LM_VALUE ? 0 : -ENOENT;
+}
 
-	rcu_read_lock();
-	entry = lm_find(key);
-	if (!entry)
-		goto out;
-	word = atomic64_read(&entry->lock.word);
-	/* (B), (C) the word first; pairs with lm_unlock_fast() and lm_entry_publish(). */
-	smp_rmb();
-	if (unlikely(word & LM_LOCKED)) {
-		err = (word & LM_OWNER) != lm_self() &&
-		      lm_spin(&entry->lock, word, spins) ? -EAGAIN : -EBUSY;
-		goto out;
-	}
-	if (word & LM_VALUE) {
-		err = 0;
-		if (value)
-			/* Writers do not wait for us; if there was one, the word has changed. */
-			data_race((lm_copy(value, entry->data, key->map->params.value_len), 0));
-	}
-	if (unlikely((word & LM_DEAD) || !lm_seems_same(key, entry)))
-		err = -EAGAIN;
-	/* (A) the value before the word again; pairs with lm_acquire(). */
-	smp_rmb();
-	if (unlikely(atomic64_read(&entry->lock.word) != word))
-		err = -EAGAIN;
-out:
-	rcu_read_unlock();
+/* The same, patiently: spin while the holder runs. Return: as above. */
+static int lm_read_value_spin(struct lm_key *key, void *value)
+{
+	const struct lockmap_entry *entry;
+	unsigned int spins = 0;
+	int err, tries = 0;
+
+	do {
+		rcu_read_lock();
+		entry = lm_find(key);
+		err = lm_read_value(key, entry, value);
+		if (err == -EBUSY && (key->word & LM_OWNER) != lm_self() &&
+		    lm_spin(&entry->lock, key->word, &spins))
+			err = -EAGAIN;
+		rcu_read_unlock();
+	} while (err == -EAGAIN && ++tries < LM_READ_TRIES);
 	return err;
 }
 
@@ -1257,7 +1373,7 @@ static int lm_get_locked(struct lm_key *key, void *value)
 	struct lockmap_entry *entry;
 	int err = -ENOENT;
 
-	entry = lm_lock_key(key, false, &lm_how_wait);
+	entry = lm_lock_key(key, NULL, false, false, &lm_how_wait);
 	if (IS_ERR_OR_NULL(entry))
 		return entry ? PTR_ERR(entry) : -ENOENT;
 	lm_annotate(entry, false, _RET_IP_);
@@ -1272,26 +1388,44 @@ static int lm_get_locked(struct lm_key *key, void *value)
 	return err;
 }
 
-int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
+static noinline int lm_get_any(struct lockmap *map, const void *data, size_t len, void *value)
 {
-	unsigned int spins = 0;
 	struct lm_key key;
-	int err, tries;
+	int err;
 
 	err = lm_key_init(&key, map, data, len);
 	if (unlikely(err))
 		return err;
-	might_sleep();
-	if (unlikely(map->params.clone && value))
-		return lm_get_locked(&key, value);
-	for (tries = 0; tries < LM_READ_TRIES; tries++) {
-		err = lm_read_value(&key, value, &spins);
-		if (likely(!err || err == -ENOENT))
+	if (!(map->params.clone && value)) {
+		err = lm_read_value_spin(&key, value);
+		if (!err || err == -ENOENT)
 			return err;
-		if (err == -EBUSY)
-			break;
 	}
 	return lm_get_locked(&key, value);
+}
+
+static __always_inline int lm_get_8(struct lockmap *map, const void *data, void *value)
+{
+	struct lm_key key = lm_key_8(map, data);
+	int err;
+
+	lm_read_lock();
+	err = lm_read_value(&key, lm_find(&key), value);
+	lm_read_unlock();
+	return err;
+}
+
+int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
+{
+	int err;
+
+	might_sleep();
+	if (lm_key_is_8(map, data, len) && likely(!map->params.clone)) {
+		err = lm_get_8(map, data, value);
+		if (likely(!err || err == -ENOENT))
+			return err;
+	}
+	return lm_get_any(map, data, len, value);
 }
 EXPORT_SYMBOL_GPL(lockmap_get);
 
@@ -1310,7 +1444,7 @@ static bool lm_stuck_has_value(struct lm_key *key)
 		if (entry)
 			has_value = READ_ONCE(entry->has_value);
 		/* One that is just being refused by the table is found once, by accident. */
-	} while (entry && !lm_is_held(key, entry));
+	} while (entry && !((key->word & LM_LOCKED) && lm_unchanged(key, entry)));
 	rcu_read_unlock();
 	return has_value;
 }
@@ -1328,7 +1462,7 @@ EXPORT_SYMBOL_GPL(lockmap_contains);
 
 int lockmap_insert(struct lockmap *map, const void *key, size_t len, const void *value, void *old)
 {
-	struct lockmap_entry *entry = lm_lock(map, key, len, &lm_how_wait);
+	struct lockmap_entry *entry = lm_lock(map, key, len, true, &lm_how_wait);
 	int replaced;
 
 	if (IS_ERR(entry))
@@ -1341,18 +1475,11 @@ EXPORT_SYMBOL_GPL(lockmap_insert);
 
 int lockmap_remove(struct lockmap *map, const void *data, size_t len, void *old)
 {
-	struct lockmap_entry *entry;
-	struct lm_key key;
+	struct lockmap_entry *entry = lm_lock(map, data, len, false, &lm_how_wait);
 	bool removed;
-	int err;
 
-	err = lm_key_init(&key, map, data, len);
-	if (err)
-		return err;
-	entry = lm_lock_key(&key, false, &lm_how_wait);
 	if (IS_ERR_OR_NULL(entry))
 		return entry ? PTR_ERR(entry) : -ENOENT;
-	lm_annotate(entry, false, _RET_IP_);
 	removed = lockmap_entry_remove(entry, old);
 	lm_release(entry, _RET_IP_);
 	return removed ? 0 : -ENOENT;
@@ -1382,29 +1509,65 @@ EXPORT_SYMBOL_GPL(lockmap_is_empty);
  * Batches
  */
 
-static int lm_batch_cmp(const void *a, const void *b, const void *priv)
+static __always_inline int lm_key_cmp(const struct lockmap *map, enum lm_key_kind kind,
+				      const struct lockmap_key *a, const struct lockmap_key *b)
 {
-	const struct lockmap_key *x = *(const struct lockmap_key * const *)a;
-	const struct lockmap_key *y = *(const struct lockmap_key * const *)b;
-
-	return lm_cmp(priv, x->data, x->len, y->data, y->len);
+	return kind == LM_KEY_8 ? lm_cmp_8(a->data, b->data) :
+				  lm_cmp(map, a->data, a->len, b->data, b->len);
 }
 
-static void lm_batch_sort(const struct lockmap *map, const struct lockmap_key **keys,
-			  unsigned int n)
+static int lm_batch_cmp(const void *a, const void *b, const void *priv)
+{
+	const struct lockmap *map = priv;
+
+	return lm_key_cmp(map, map->key_kind, *(const struct lockmap_key * const *)a,
+			  *(const struct lockmap_key * const *)b);
+}
+
+/* Few numbers: by counting the smaller ones, without a branch that depends on them. */
+static void lm_batch_sort_8(const struct lockmap_key **sorted, const struct lockmap_key *keys,
+			    unsigned int n)
+{
+	u64 num[LM_BATCH_FEW];
+	u8 rank[LM_BATCH_FEW];
+	unsigned int i, j;
+
+	for (i = 0; i < n; i++) {
+		num[i] = get_unaligned_be64(keys[i].data);
+		rank[i] = 0;
+		for (j = 0; j < i; j++) {
+			bool after = num[j] <= num[i];
+
+			rank[i] += after;
+			rank[j] += !after;
+		}
+	}
+	for (i = 0; i < n; i++)
+		sorted[rank[i]] = &keys[i];
+}
+
+static void lm_batch_sort(const struct lockmap *map, const struct lockmap_key **sorted,
+			  const struct lockmap_key *keys, unsigned int n)
 {
 	const struct lockmap_key *key;
 	unsigned int i, j;
 
-	if (n > 16) {
-		sort_r(keys, n, sizeof(*keys), lm_batch_cmp, NULL, map);
+	if (map->key_kind == LM_KEY_8 && n <= LM_BATCH_FEW) {
+		lm_batch_sort_8(sorted, keys, n);
 		return;
 	}
+	for (i = 0; i < n; i++)
+		sorted[i] = &keys[i];
+	if (n > 2 * LM_BATCH_FEW) {
+		sort_r(sorted, n, sizeof(*sorted), lm_batch_cmp, NULL, map);
+		return;
+	}
+	/* By insertion. */
 	for (i = 1; i < n; i++) {
-		key = keys[i];
-		for (j = i; j && lm_batch_cmp(&key, &keys[j - 1], map) < 0; j--)
-			keys[j] = keys[j - 1];
-		keys[j] = key;
+		key = sorted[i];
+		for (j = i; j && lm_batch_cmp(&key, &sorted[j - 1], map) < 0; j--)
+			sorted[j] = sorted[j - 1];
+		sorted[j] = key;
 	}
 }
 
@@ -1421,17 +1584,47 @@ static void lm_batch_annotate(struct lockmap_batch *batch, bool try, unsigned lo
 		lm_annotate(batch->entries[batch->nr - 1], try, ip);
 }
 
+/*
+ * A small batch, when it is done with, is kept for the next: as a rule on the same
+ * CPU, but any may take it.
+ */
+static struct lockmap_batch *lm_batch_alloc(unsigned int n, gfp_t gfp)
+{
+	size_t size = struct_size_t(struct lockmap_batch, entries, max(n, LM_BATCH_SPARE));
+	struct lockmap_batch *batch = NULL;
+
+	/* kvmalloc() complains of more than INT_MAX bytes, and without reclaim it cannot map. */
+	if (size > INT_MAX)
+		return NULL;
+	if (n <= LM_BATCH_SPARE)
+		batch = xchg(raw_cpu_ptr(&lm_spare_batch), NULL);
+	if (batch)
+		return batch;
+	if (size <= PAGE_SIZE || !gfpflags_allow_blocking(gfp))
+		batch = kmalloc(size, gfp);
+	else
+		batch = kvmalloc(size, gfp);
+	if (batch)
+		batch->max = max(n, LM_BATCH_SPARE);
+	return batch;
+}
+
+static void lm_batch_free(struct lockmap_batch *batch)
+{
+	if (batch->max > LM_BATCH_SPARE || cmpxchg(raw_cpu_ptr(&lm_spare_batch), NULL, batch))
+		kvfree(batch);
+}
+
 static void lm_batch_unlock(struct lockmap_batch *batch, unsigned long ip)
 {
 	while (batch->nr)
 		lm_release(batch->entries[--batch->nr], ip);
-	kvfree(batch);
+	lm_batch_free(batch);
 }
 
 static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lockmap_key *keys,
 					  unsigned int n, gfp_t gfp)
 {
-	size_t size = struct_size_t(struct lockmap_batch, entries, n);
 	const struct lockmap_key **sorted;
 	struct lockmap_batch *batch;
 	unsigned int i;
@@ -1442,59 +1635,70 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 		if (!keys[i].data || !lm_len_ok(map, keys[i].len))
 			return ERR_PTR(-EINVAL);
 	}
-	/* kvmalloc() complains of more than INT_MAX bytes, and without reclaim it cannot map. */
-	if (size > INT_MAX)
-		return ERR_PTR(-ENOMEM);
-	if (size <= PAGE_SIZE || !gfpflags_allow_blocking(gfp))
-		batch = kmalloc(size, gfp);
-	else
-		batch = kvmalloc(size, gfp);
+	batch = lm_batch_alloc(n, gfp);
 	if (!batch)
 		return ERR_PTR(-ENOMEM);
 	batch->map = map;
 	batch->nr = 0;
 	/* What is to be locked, until it is locked, is kept where the entries will be. */
 	sorted = (const struct lockmap_key **)batch->entries;
-	for (i = 0; i < n; i++)
-		sorted[i] = &keys[i];
-	lm_batch_sort(map, sorted, n);
+	lm_batch_sort(map, sorted, keys, n);
 	return batch;
 }
 
 /*
- * Have the memory that the keys are in come while we look at the first of them:
+ * Have the memory that some keys are in come, while we look at the first of them:
  * the buckets, then what the buckets point to.
  */
-static void lm_batch_prefetch(const struct lm_key *keys, unsigned int n)
+static void lm_batch_prefetch(struct lockmap *map, const struct lockmap_key *const *keys,
+			      unsigned int n)
 {
+	struct rhash_lock_head __rcu *const *buckets[LM_BATCH_WINDOW];
 	struct rhash_head *node;
+	struct lm_key key;
 	unsigned int i;
 
+	/* The hash of other keys is too dear to be taken twice. */
+	if (map->key_kind != LM_KEY_8 || n < 2)
+		return;
 	rcu_read_lock();
-	for (i = 0; i < n; i++)
-		prefetch(lm_bucket(&keys[i]));
 	for (i = 0; i < n; i++) {
-		node = rht_ptr_rcu(lm_bucket(&keys[i]));
+		key = lm_key_8(map, keys[i]->data);
+		buckets[i] = lm_bucket(&key);
+		prefetch(buckets[i]);
+	}
+	for (i = 0; i < n; i++) {
+		node = rht_ptr_rcu(buckets[i]);
 		if (!rht_is_a_nulls(node))
 			prefetchw(node);
 	}
 	rcu_read_unlock();
 }
 
-/* Lock some keys, in ascending order. Return: 0 or an error, the batch having those before. */
-static int lm_batch_add(struct lockmap_batch *batch, struct lm_key *keys, unsigned int n,
-			const struct lm_how *how)
+/*
+ * Lock the keys of a batch, in their order, each once. No entry comes to lie in the
+ * array on a key that is still to be looked at.
+ */
+static int lm_batch_lock_sorted(struct lockmap_batch *batch, unsigned int n,
+				const struct lm_how *how)
 {
+	const struct lockmap_key **keys = (const struct lockmap_key **)batch->entries;
+	const struct lockmap_key *key, *last = NULL;
+	struct lockmap *map = batch->map;
 	struct lockmap_entry *entry;
 	unsigned int i;
 
-	if (n > 1)
-		lm_batch_prefetch(keys, n);
 	for (i = 0; i < n; i++) {
-		entry = lm_lock_key(&keys[i], true, how);
+		if (i % LM_BATCH_WINDOW == 0)
+			lm_batch_prefetch(map, keys + i, min(n - i, LM_BATCH_WINDOW));
+		key = keys[i];
+		if (last && !lm_key_cmp(map, map->key_kind, last, key))
+			continue;
+		entry = lm_lock_one(map, key->data, key->len, true, how);
 		if (IS_ERR(entry))
 			return PTR_ERR(entry);
 		batch->entries[batch->nr++] = entry;
+		last = key;
 	}
 	return 0;
 }
@@ -1502,29 +1706,14 @@ static int lm_batch_add(struct lockmap_batch *batch, struct lm_key *keys, unsign
 static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
 					   unsigned int n, struct lm_how how)
 {
-	const struct lockmap_key **sorted, *last = NULL;
-	struct lm_key window[LM_BATCH_WINDOW];
 	struct lockmap_batch *batch;
-	unsigned int i, nr = 0;
-	int err = 0;
+	int err;
 
 	how.batch = true;
 	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &how));
 	if (IS_ERR(batch))
 		return batch;
-	/* An entry never comes to lie on a key that is still to be looked at. */
-	sorted = (const struct lockmap_key **)batch->entries;
-	for (i = 0; i < n && !err; i++) {
-		const struct lockmap_key *next = sorted[i];
-
-		if (!last || lm_cmp(map, last->data, last->len, next->data, next->len))
-			lm_key_init(&window[nr++], map, next->data, next->len);
-		last = next;
-		if (nr == LM_BATCH_WINDOW || i == n - 1) {
-			err = lm_batch_add(batch, window, nr, &how);
-			nr = 0;
-		}
-	}
+	err = lm_batch_lock_sorted(batch, n, &how);
 	if (err) {
 		lm_batch_unlock(batch, _RET_IP_);
 		return ERR_PTR(err);
@@ -1720,7 +1909,7 @@ static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
 	/* If it changes meanwhile, so does the word. */
 	data_race(memcpy(cursor->next, data, len));
 	/* (C) the key before the word again. */
-	smp_rmb();
+	lm_smp_rmb();
 	if (atomic64_read(&best->entry->lock.word) != best->word)
 		return false;
 	swap(cursor->key, cursor->next);
@@ -1750,7 +1939,7 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 		do {
 			lm_scan_table(map, cursor, tbl, &best);
 			/* As in lm_find(). */
-			smp_rmb();
+			lm_smp_rmb();
 			tbl = rht_dereference_rcu(tbl->future_tbl, table);
 		} while (tbl);
 		if (best.entry) {
@@ -1787,15 +1976,12 @@ typedef int (*lm_visit_t)(struct lockmap_entry *entry, void *arg);
 static int lm_walk_visit(struct lockmap *map, const struct lm_cursor *cursor, lm_visit_t visit,
 			 void *arg)
 {
-	struct lm_key key = {
-		.map = map,
-		.data = cursor->key,
-		.len = cursor->len,
-		.hash = bitrev32(cursor->pos),
-	};
-	struct lockmap_entry *entry = lm_lock_key(&key, false, &lm_how_wait);
+	struct lm_key key = lm_key(map, map->key_kind, cursor->key, cursor->len);
+	struct lockmap_entry *entry;
 	int err = 0;
 
+	key.hash = bitrev32(cursor->pos);
+	entry = lm_lock_key(&key, NULL, false, false, &lm_how_wait);
 	if (IS_ERR_OR_NULL(entry))
 		return PTR_ERR_OR_ZERO(entry);
 	lm_annotate(entry, false, _RET_IP_);
@@ -1928,7 +2114,9 @@ static void lm_set_layout(struct lockmap *map)
 	map->key_len = p->key_len;
 	if (var && p->key_len > LM_INLINE_KEY)
 		map->key_kind = LM_KEY_LONG;
-	else if (var || p->cmp || (p->key_len != sizeof(u64) && p->key_len != sizeof(u32)))
+	else if (p->cmp)
+		map->key_kind = LM_KEY_CUSTOM;
+	else if (var || p->hash || (p->key_len != sizeof(u64) && p->key_len != sizeof(u32)))
 		map->key_kind = LM_KEY_BYTES;
 	else
 		map->key_kind = p->key_len == sizeof(u64) ? LM_KEY_8 : LM_KEY_4;
@@ -2013,32 +2201,25 @@ static void lm_shards_free(struct lockmap *map)
 {
 	unsigned int i;
 
-	for (i = 0; map->shards && i < map->nr_shards; i++)
+	for (i = 0; i < map->nr_shards; i++)
 		queue_work(lm_free_wq, &map->shards[i].free);
-	for (i = 0; map->shards && i < map->nr_shards; i++)
+	for (i = 0; i < map->nr_shards; i++)
 		flush_work(&map->shards[i].free);
-	kvfree(map->shards);
 }
 
-static int lm_shards_init(struct lockmap *map)
+static int lm_shards_init(struct lockmap *map, unsigned int nr)
 {
 	struct rhashtable_params params;
-	unsigned int i;
 	int err;
 
 	params = map->params.hash ? lm_rht_params_custom : lm_rht_params;
-	params.nelem_hint = min_t(size_t, map->params.nelem_hint / map->nr_shards, U16_MAX);
-	map->shards = kvcalloc(map->nr_shards, sizeof(*map->shards), GFP_KERNEL);
-	if (!map->shards)
-		return -ENOMEM;
-	for (i = 0; i < map->nr_shards; i++) {
-		struct lm_shard *shard = &map->shards[i];
+	params.nelem_hint = min_t(size_t, map->params.nelem_hint / nr, U16_MAX);
+	for (map->nr_shards = 0; map->nr_shards < nr; map->nr_shards++) {
+		struct lm_shard *shard = &map->shards[map->nr_shards];
 
 		err = rhashtable_init(&shard->table, &params);
-		if (err) {
-			map->nr_shards = i;
+		if (err)
 			return err;
-		}
 		init_waitqueue_head(&shard->wq);
 		INIT_WORK(&shard->free, lm_shard_free);
 	}
@@ -2058,10 +2239,10 @@ static void lm_free(struct lockmap *map)
 	free_percpu(map->values);
 	lockdep_unregister_key(&map->lock_key);
 	kfree(map->params.name);
-	kfree(map);
+	kvfree(map);
 }
 
-static int lm_init(struct lockmap *map)
+static int lm_init(struct lockmap *map, unsigned int nr_shards)
 {
 	struct lockmap_params *p = &map->params;
 	int err;
@@ -2071,15 +2252,14 @@ static int lm_init(struct lockmap *map)
 		return -ENOMEM;
 	p->gfp = p->gfp ?: GFP_KERNEL;
 	p->max_idle = p->max_idle ?: clamp(totalram_pages() / 4, 1UL << 10, 1UL << 18);
-	map->nr_shards = roundup_pow_of_two(p->nr_shards ?: 4 * num_possible_cpus());
-	map->shard_shift = 31 - ilog2(map->nr_shards);
+	map->shard_shift = 31 - ilog2(nr_shards);
 	get_random_bytes(&map->hash_key, sizeof(map->hash_key));
 	lm_set_layout(map);
 
 	map->values = alloc_percpu(atomic_long_t);
 	if (!map->values)
 		return -ENOMEM;
-	err = lm_cache_init(map) ?: lm_shards_init(map) ?: lm_rings_init(map);
+	err = lm_cache_init(map) ?: lm_shards_init(map, nr_shards) ?: lm_rings_init(map);
 	if (err)
 		return err;
 	map->shrinker = lm_shrinker_create(p->name, map, lm_shrink_count, lm_shrink_scan);
@@ -2089,6 +2269,7 @@ static int lm_init(struct lockmap *map)
 struct lockmap *__lockmap_create(const struct lockmap_params *params, struct module *owner)
 {
 	const char *fault = params ? lm_params_fault(params) : "no parameters";
+	unsigned int nr_shards;
 	struct lockmap *map;
 	int err;
 
@@ -2098,13 +2279,14 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
 		return ERR_PTR(-EINVAL);
 	}
 	might_sleep();
-	map = kzalloc_obj(*map, GFP_KERNEL);
+	nr_shards = roundup_pow_of_two(params->nr_shards ?: 4 * num_possible_cpus());
+	map = kvzalloc(struct_size(map, shards, nr_shards), GFP_KERNEL);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
 	map->params = *params;
 	map->owner = owner;
 	lockdep_register_key(&map->lock_key);
-	err = lm_init(map);
+	err = lm_init(map, nr_shards);
 	if (err) {
 		lm_free(map);
 		return ERR_PTR(err);
@@ -2187,6 +2369,7 @@ static int __init lockmap_init(void)
 static void __exit lockmap_exit(void)
 {
 	struct lockmap *map, *next;
+	unsigned int cpu;
 
 	unregister_module_notifier(&lm_module_nb);
 	list_for_each_entry_safe(map, next, &lm_maps, node) {
@@ -2194,6 +2377,8 @@ static void __exit lockmap_exit(void)
 		lm_forget_callbacks(map);
 		lm_free(map);
 	}
+	for_each_possible_cpu(cpu)
+		kfree(per_cpu(lm_spare_batch, cpu));
 	destroy_workqueue(lm_free_wq);
 }
 

@@ -143,6 +143,9 @@ struct lockmap_key {
 struct lockmap_batch {
 	struct lockmap *map;
 	unsigned int nr;
+	/* private: how many there is room for */
+	unsigned int max;
+	/* public: */
 	struct lockmap_entry *entries[];
 };
 

@@ -47,6 +47,30 @@
 #define lm_contention_end(lock, ret)	do { } while (0)
 #endif
 
+/*
+ * User Mode Linux takes the fences of x86 for devices where other processors of
+ * x86 need none: on an SMP kernel these would be 30 ns each.
+ */
+#ifdef CONFIG_UML_X86
+#define lm_smp_rmb()		barrier()
+#define lm_word_acquire(word)	({ u64 __w = atomic64_read(word); barrier(); __w; })
+#else
+#define lm_smp_rmb()		smp_rmb()
+#define lm_word_acquire(word)	((u64)atomic64_read_acquire(word))
+#endif
+
+/*
+ * For a few instructions a task that cannot be preempted is an RCU reader at half
+ * the price. lockdep does not know, and PREEMPT_RT does not like it.
+ */
+#if defined(CONFIG_PROVE_RCU) || defined(CONFIG_PREEMPT_RT)
+#define lm_read_lock()		rcu_read_lock()
+#define lm_read_unlock()	rcu_read_unlock()
+#else
+#define lm_read_lock()		preempt_disable()
+#define lm_read_unlock()	preempt_enable()
+#endif
+
 /* A stable backport to 6.1. */
 #ifndef lock_set_cmp_fn
 #define lock_set_cmp_fn(lock, ...)	do { } while (0)
@@ -158,8 +182,8 @@ static inline void lm_shrinker_destroy(struct shrinker *shrinker)
  * primes", 1996). Without 128-bit integers, SipHash. See lm_hash_bytes().
  */
 struct lm_hash_key {
-	u64 a[6];
 	u64 b[2];
+	u64 a[6];
 	siphash_key_t sip;
 };
 

@@ -117,7 +117,7 @@ static __always_inline u64 lm_self(void)
  *
  * Fully ordered, and that is needed:
  * (A) what the holder writes after this is seen with LOCKED or a later version;
- *     pairs with the smp_rmb() of a lockless reader in lm_read_value().
+ *     pairs with lm_unchanged(), of readers that do without the lock.
  * (B) what the last holder wrote is seen: pairs with the releases in
  *     lm_unlock_fast(), lm_unlock_slow() and lm_grant().
  */
