@@ -17,7 +17,9 @@ modules: kdir
 
 samples: $(USERS:%=%.ko)
 
+# Kbuild of 6.1 does not notice that symbols of lockmap.ko have other versions now.
 $(USERS:%=%.ko): modules
+	@rm -f $(@:.ko=)/Module.symvers
 	+$(KBUILD) M=$(CURDIR)/$(@:.ko=) KBUILD_EXTRA_SYMBOLS=$(CURDIR)/Module.symvers modules
 
 modules_install: modules
