@@ -51,9 +51,11 @@
 
 #include <linux/bitrev.h>
 #include <linux/bsearch.h>
+#include <linux/ctype.h>
 #include <linux/hash.h>
 #include <linux/hashtable.h>
 #include <linux/kernel.h>
+#include <linux/ktime.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/log2.h>
@@ -66,6 +68,7 @@
 #include <linux/pid_namespace.h>
 #include <linux/prefetch.h>
 #include <linux/random.h>
+#include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/signal.h>
@@ -89,11 +92,16 @@
 /* How many referenced entries the clock hand passes before it takes one all the same. */
 #define LM_RING_CHANCES	16
 /* A full ring takes one newcomer of so many. */
-#define LM_RING_ADMIT	16
+#define LM_RING_ADMIT	32
 /* How many buckets a walk looks at in one RCU read side section. */
 #define LM_WALK_WINDOW	256
 /* An entry is one object of a slab cache, which needs a little for itself. */
 #define LM_MAX_VALUE_LEN	(KMALLOC_MAX_SIZE - 2 * PAGE_SIZE - LOCKMAP_MAX_KEY_LEN)
+/* How much of a name, and of a key, is shown. */
+#define LM_NAME_TEXT	32
+#define LM_KEY_TEXT	72
+/* How much of a circle of waiting tasks is. */
+#define LM_CIRCLE_TEXT	512
 /* How many keys of a batch are looked for at once. */
 #define LM_BATCH_WINDOW	8U
 /* How many keys to sort without branches. */
@@ -250,6 +258,7 @@ static const struct lm_how lm_how_killable = { .state = TASK_KILLABLE };
 static const struct lm_how lm_how_try = { .try = true };
 
 static DEFINE_PER_CPU(struct lockmap_batch *, lm_spare_batch);
+static DEFINE_RATELIMIT_STATE(lm_circle_limit, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
 static LIST_HEAD(lm_maps);
 static DEFINE_MUTEX(lm_maps_lock);
 /* Frees the shards of maps; may be waited for where memory is being reclaimed. */
@@ -467,6 +476,42 @@ static __always_inline bool lm_unchanged(const struct lm_key *key,
 	return likely(atomic64_read(&entry->lock.word) == key->word);
 }
 
+static const char *lm_name(const struct lockmap *map)
+{
+	return map->params.name;
+}
+
+static bool lm_is_text(const u8 *data, u32 len)
+{
+	u32 i;
+
+	for (i = 0; i < len; i++) {
+		if (!isascii(data[i]) || !isprint(data[i]) || data[i] == '"')
+			return false;
+	}
+	return true;
+}
+
+/* A key for people to read: a number, "text", or hex; cut off if it is long. */
+static void lm_key_text(char *text, size_t size, const struct lockmap *map, const void *data,
+			u32 len)
+{
+	u32 shown = min_t(u32, len, 32);
+	const char *more = shown < len ? "..." : "";
+
+	if (map->key_kind == LM_KEY_8)
+		snprintf(text, size, "%#llx", get_unaligned((const u64 *)data));
+	else if (map->key_kind == LM_KEY_4)
+		snprintf(text, size, "%#x", get_unaligned((const u32 *)data));
+	else if (lm_is_text(data, len))
+		snprintf(text, size, "\"%.*s\"%s", (int)shown, (const char *)data, more);
+	else
+		snprintf(text, size, "%*phN%s", (int)shown, data, more);
+}
+
+#define CREATE_TRACE_POINTS
+#include "lockmap_trace.h"
+
 static u32 lm_rht_key_hash(const void *data, u32 len, u32 seed)
 {
 	return ((const struct lm_key *)data)->hash;
@@ -649,9 +694,20 @@ static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 s
 	return IS_ERR(found) ? PTR_ERR(found) : -EEXIST;
 }
 
-/* Take an entry whose word lm_ring_evict() made DEAD out of its table, and free it. */
+static noinline void lm_trace_reclaimed(const struct lockmap_entry *entry)
+{
+	const u8 *data;
+	u32 len;
+
+	data = lm_entry_key_rcu(entry->map, entry, &len);
+	trace_lockmap_reclaimed(entry->map, data, len);
+}
+
+/* Take an idle entry, whose word was just made DEAD, out of its table, and free it. */
 static void lm_entry_bury(struct lockmap_entry *entry)
 {
+	if (trace_lockmap_reclaimed_enabled())
+		lm_trace_reclaimed(entry);
 	rhashtable_remove_fast(&lm_shard(entry->map, entry->hash)->table, &entry->node,
 			       lm_rht_params);
 	lm_entry_free(entry);
@@ -908,6 +964,44 @@ static void lm_adopt(struct lockmap_entry *entry)
 }
 
 /*
+ * Called by lm_block() when a wait would close a circle, with the locks that keep it
+ * as it is: note it down. No memory, no details.
+ */
+static inline void lm_circle_found(struct lm_waiter *waiter)
+{
+	const struct lm_waiter *next = waiter;
+	const struct lockmap_entry *entry;
+	const struct task_struct *task;
+	char *text, key[LM_KEY_TEXT];
+	const u8 *data;
+	size_t pos = 0;
+	u32 len;
+
+	if (!__ratelimit(&lm_circle_limit))
+		return;
+	text = kmalloc(LM_CIRCLE_TEXT, GFP_NOWAIT | __GFP_NOWARN);
+	waiter->circle = text;
+	for (; text && next; next = lm_blocked_owner(next->lock)) {
+		task = next->wait.private;
+		entry = container_of(next->lock, struct lockmap_entry, lock);
+		data = lm_entry_key_rcu(entry->map, entry, &len);
+		lm_key_text(key, sizeof(key), entry->map, data, len);
+		pos += scnprintf(text + pos, LM_CIRCLE_TEXT - pos, "%s/%d wants %s of %s, held by ",
+				 task->comm, task->pid, key, lm_name(entry->map));
+	}
+	if (text)
+		scnprintf(text + pos, LM_CIRCLE_TEXT - pos, "%s/%d", current->comm, current->pid);
+}
+
+static void lm_report_circle(const struct lm_key *key, const char *circle)
+{
+	trace_lockmap_deadlock(key->map, key->data, key->len);
+	if (circle)
+		pr_warn("%s: a wait that would never end was refused: %s\n", lm_name(key->map),
+			circle);
+}
+
+/*
  * Sleep for an entry that is held, after it was found to be the key's.
  *
  * Context: RCU read side, which is left.
@@ -920,6 +1014,7 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 {
 	wait_queue_head_t *wq = lm_wq(key->map, entry);
 	struct lm_waiter waiter;
+	u64 start;
 	int err;
 
 	if (!lm_enqueue(&entry->lock, wq, &waiter, self)) {
@@ -940,7 +1035,10 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 	/* Once we have left the queue it may be no entry any more: tell lockdep now. */
 	if (!how->batch)
 		might_lock(entry);
+	start = ktime_get_ns();
 	lm_contention_begin(entry);
+	trace_lockmap_contended(key->map, key->data, key->len,
+				(key->word & LM_OWNER) >> LM_OWNER_SHIFT);
 	err = lm_wait(wq, &waiter, how->state, lm_time_left(how));
 	if (err) {
 		rcu_read_lock();
@@ -951,6 +1049,10 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		rcu_read_unlock();
 	}
 	lm_contention_end(entry, err);
+	trace_lockmap_acquired(key->map, key->data, key->len, ktime_get_ns() - start, err);
+	if (err == -EDEADLK)
+		lm_report_circle(key, waiter.circle);
+	kfree(waiter.circle);
 	return err;
 }
 
@@ -958,6 +1060,13 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 static bool lm_may_spin(const struct lm_how *how)
 {
 	return !how->timed && !signal_pending_state(how->state, current);
+}
+
+/* The caller itself holds the key. */
+static int lm_is_own(const struct lm_key *key)
+{
+	trace_lockmap_deadlock(key->map, key->data, key->len);
+	return -EDEADLK;
 }
 
 /*
@@ -977,7 +1086,7 @@ static int lm_lock_found(struct lm_key *key, struct lockmap_entry *entry, u64 se
 	else if (how->try)
 		err = lm_unchanged(key, entry) ? -EBUSY : -EAGAIN;
 	else if (self && (key->word & LM_OWNER) == self)
-		err = -EDEADLK;
+		err = lm_is_own(key);
 	else if (lm_may_spin(how) && lm_spin(&entry->lock, key->word, spins))
 		err = -EAGAIN;
 	else
@@ -2251,7 +2360,7 @@ static int lm_init(struct lockmap *map, unsigned int nr_shards)
 	if (!p->name)
 		return -ENOMEM;
 	p->gfp = p->gfp ?: GFP_KERNEL;
-	p->max_idle = p->max_idle ?: clamp(totalram_pages() / 4, 1UL << 10, 1UL << 18);
+	p->max_idle = p->max_idle ?: clamp(totalram_pages() / 4, 1UL << 10, 3UL << 15);
 	map->shard_shift = 31 - ilog2(nr_shards);
 	get_random_bytes(&map->hash_key, sizeof(map->hash_key));
 	lm_set_layout(map);

@@ -75,6 +75,9 @@ static inline bool lm_closes_circle(const struct lm_waiter *waiter)
 	return false;
 }
 
+/* Takes notes for a message. */
+static inline void lm_circle_found(struct lm_waiter *waiter);
+
 /**
  * lm_block() - enter the table of those who sleep
  * @waiter: on its wait queue, whose lock is held
@@ -86,7 +89,9 @@ static inline int lm_block(struct lm_waiter *waiter)
 	int err = -EDEADLK;
 
 	spin_lock(&lm_blocked_lock);
-	if (!lm_closes_circle(waiter)) {
+	if (lm_closes_circle(waiter)) {
+		lm_circle_found(waiter);
+	} else {
 		hash_add(lm_blocked, &waiter->blocked_node, waiter->self);
 		err = 0;
 	}

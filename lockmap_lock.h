@@ -84,6 +84,7 @@ enum lm_result {
  * @self: owner bits to lock it with
  * @result: protected by the queue's lock, as is the next
  * @woken: was chosen by lm_wake_function() and has not looked yet
+ * @circle: what lm_circle_found() has to say when the wait is refused; own memory
  */
 struct lm_waiter {
 	struct wait_queue_entry wait;
@@ -92,6 +93,7 @@ struct lm_waiter {
 	u64 self;
 	enum lm_result result;
 	bool woken;
+	char *circle;
 };
 
 /* What lm_wake_function() gets to know: of which lock and queue, and whether to hand over. */
