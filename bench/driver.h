@@ -390,9 +390,15 @@ static inline int bench_fill(void *map, const struct bench_impl *impl, unsigned 
 /* Once round, so that the caches are warm and idle entries are there. */
 static inline int bench_warm_up(const struct bench_case *c, const struct bench_entrant *e)
 {
+	int err;
+
 	if (c->row->op == BENCH_HOLD)
 		return 0;
-	return bench_go_over(e->map, c->row, e->loop, c->sequence);
+	err = bench_go_over(e->map, c->row, e->loop, c->sequence);
+	/* Tables that grew are still being moved. */
+	if (!c->row->filled)
+		bench_settle(10 + c->sequence / 8192);
+	return err;
 }
 
 static inline void bench_leave(struct bench_entrant *e)

@@ -215,7 +215,7 @@ def exceeding(counts):
 
 def plot_waits(out, waits):
     charts = []
-    for threads in [2, 4]:
+    for threads in [2, 8]:
         for op in ["hold-0", "hold-1", "hold-50"]:
             lines = [(impl, exceeding(counts)) for impl in IMPLS for (row, i, _), counts in waits.items()
                      if i == impl and row.op == op and row.threads == threads]
