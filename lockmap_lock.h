@@ -111,7 +111,7 @@ static inline void lm_unblock(struct lm_waiter *waiter);
 /* The owner bits of whoever runs now; 0 in softirq, where locks belong to no task. */
 static __always_inline u64 lm_self(void)
 {
-	return in_task() ? (u64)current->pid << LM_OWNER_SHIFT : 0;
+	return likely(in_task()) ? (u64)current->pid << LM_OWNER_SHIFT : 0;
 }
 
 /*
