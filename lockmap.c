@@ -185,6 +185,34 @@ struct lm_shard {
 } ____cacheline_aligned_in_smp;
 
 /**
+ * struct lm_waits - what became of those who had to sleep
+ * @nr: how many did
+ * @failed: how many of them did not get the key
+ * @stolen: how often one was woken, and another had taken the key
+ * @handed_over: how often a key was handed over
+ * @longest_us: the longest wait, in microseconds
+ *
+ * Written by one CPU with preemption off, read by any.
+ */
+struct lm_waits {
+	unsigned long nr;
+	unsigned long failed;
+	unsigned long stolen;
+	unsigned long handed_over;
+	unsigned long longest_us;
+};
+
+/**
+ * struct lm_cpu - a CPU's counters of a map
+ * @values: how many keys have a value; a signed part of the sum, atomic
+ * @waits: of tasks that slept
+ */
+struct lm_cpu {
+	atomic_long_t values;
+	struct lm_waits waits;
+};
+
+/**
  * struct lockmap - a map; all constant but where said
  * @shard_shift: how far to shift a 32-bit hash, less one, to get its shard
  * @key_kind: how keys are compared
@@ -193,7 +221,7 @@ struct lm_shard {
  * @hash_key: secret
  * @params: as given, with defaults filled in
  * @cache: of entries
- * @values: how many keys have a value; a signed part for each CPU, atomic
+ * @cpu: counters
  * @rings: idle entries
  * @nr_rings: how many rings, of which each serves as many shards
  * @shrinker: takes idle entries back
@@ -201,6 +229,7 @@ struct lm_shard {
  * @owner: the module that made the map; %NULL when it is gone, or built in. By
  *	lm_maps_lock, as is @node
  * @node: in lm_maps
+ * @debugfs: folder of the map
  * @nr_shards: how many there are
  * @shards: the tables
  */
@@ -212,13 +241,14 @@ struct lockmap {
 	struct lm_hash_key hash_key;
 	struct lockmap_params params;
 	struct kmem_cache *cache;
-	atomic_long_t __percpu *values;
+	struct lm_cpu __percpu *cpu;
 	struct lm_ring *rings;
 	unsigned int nr_rings;
 	struct shrinker *shrinker;
 	struct lock_class_key lock_key;
 	struct module *owner;
 	struct list_head node;
+	struct dentry *debugfs;
 	unsigned int nr_shards;
 	struct lm_shard shards[];
 };
@@ -993,6 +1023,21 @@ static inline void lm_circle_found(struct lm_waiter *waiter)
 		scnprintf(text + pos, LM_CIRCLE_TEXT - pos, "%s/%d", current->comm, current->pid);
 }
 
+static void lm_count_wait(const struct lm_key *key, const struct lm_waiter *waiter, int err)
+{
+	u64 ns = ktime_get_ns() - waiter->since;
+	struct lm_waits *waits = &get_cpu_ptr(key->map->cpu)->waits;
+
+	WRITE_ONCE(waits->nr, waits->nr + 1);
+	WRITE_ONCE(waits->failed, waits->failed + !!err);
+	WRITE_ONCE(waits->stolen, waits->stolen + waiter->lost);
+	WRITE_ONCE(waits->handed_over, waits->handed_over + waiter->handed_over);
+	WRITE_ONCE(waits->longest_us,
+		   max(waits->longest_us, (unsigned long)div_u64(ns, NSEC_PER_USEC)));
+	put_cpu_ptr(key->map->cpu);
+	trace_lockmap_acquired(key->map, key->data, key->len, ns, err);
+}
+
 static void lm_report_circle(const struct lm_key *key, const char *circle)
 {
 	trace_lockmap_deadlock(key->map, key->data, key->len);
@@ -1014,7 +1059,6 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 {
 	wait_queue_head_t *wq = lm_wq(key->map, entry);
 	struct lm_waiter waiter;
-	u64 start;
 	int err;
 
 	if (!lm_enqueue(&entry->lock, wq, &waiter, self)) {
@@ -1035,7 +1079,7 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 	/* Once we have left the queue it may be no entry any more: tell lockdep now. */
 	if (!how->batch)
 		might_lock(entry);
-	start = ktime_get_ns();
+	WRITE_ONCE(waiter.since, ktime_get_ns());
 	lm_contention_begin(entry);
 	trace_lockmap_contended(key->map, key->data, key->len,
 				(key->word & LM_OWNER) >> LM_OWNER_SHIFT);
@@ -1049,7 +1093,7 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		rcu_read_unlock();
 	}
 	lm_contention_end(entry, err);
-	trace_lockmap_acquired(key->map, key->data, key->len, ktime_get_ns() - start, err);
+	lm_count_wait(key, &waiter, err);
 	if (err == -EDEADLK)
 		lm_report_circle(key, waiter.circle);
 	kfree(waiter.circle);
@@ -1352,7 +1396,7 @@ EXPORT_SYMBOL_GPL(lockmap_entry_disown);
 static void lm_count(struct lockmap *map, long more)
 {
 	/* Whichever CPU's: it only has to be one that others seldom touch. */
-	atomic_long_add(more, raw_cpu_ptr(map->values));
+	atomic_long_add(more, &raw_cpu_ptr(map->cpu)->values);
 }
 
 static void lm_copy(void *dst, const void *src, size_t len)
@@ -1603,7 +1647,7 @@ size_t lockmap_len(struct lockmap *map)
 	if (IS_ERR_OR_NULL(map))
 		return 0;
 	for_each_possible_cpu(cpu)
-		len += atomic_long_read(per_cpu_ptr(map->values, cpu));
+		len += atomic_long_read(&per_cpu_ptr(map->cpu, cpu)->values);
 	return max(len, 0L);
 }
 EXPORT_SYMBOL_GPL(lockmap_len);
@@ -2193,6 +2237,8 @@ int lockmap_clear(struct lockmap *map)
 }
 EXPORT_SYMBOL_GPL(lockmap_clear);
 
+#include "lockmap_debugfs.h"
+
 /*
  * Maps
  */
@@ -2338,6 +2384,7 @@ static int lm_shards_init(struct lockmap *map, unsigned int nr)
 /* Free a map that nobody uses, whole or half made. */
 static void lm_free(struct lockmap *map)
 {
+	lm_debugfs_remove(map);
 	if (map->shrinker)
 		lm_shrinker_destroy(map->shrinker);
 	/* Those who have just unlocked a key may still be at the wait queue or at a ring. */
@@ -2345,7 +2392,7 @@ static void lm_free(struct lockmap *map)
 	lm_shards_free(map);
 	lm_rings_free(map);
 	kmem_cache_destroy(map->cache);
-	free_percpu(map->values);
+	free_percpu(map->cpu);
 	lockdep_unregister_key(&map->lock_key);
 	kfree(map->params.name);
 	kvfree(map);
@@ -2365,8 +2412,8 @@ static int lm_init(struct lockmap *map, unsigned int nr_shards)
 	get_random_bytes(&map->hash_key, sizeof(map->hash_key));
 	lm_set_layout(map);
 
-	map->values = alloc_percpu(atomic_long_t);
-	if (!map->values)
+	map->cpu = alloc_percpu(struct lm_cpu);
+	if (!map->cpu)
 		return -ENOMEM;
 	err = lm_cache_init(map) ?: lm_shards_init(map, nr_shards) ?: lm_rings_init(map);
 	if (err)
@@ -2400,6 +2447,7 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
 		lm_free(map);
 		return ERR_PTR(err);
 	}
+	lm_debugfs_add(map);
 	mutex_lock(&lm_maps_lock);
 	list_add(&map->node, &lm_maps);
 	mutex_unlock(&lm_maps_lock);
@@ -2469,9 +2517,12 @@ static int __init lockmap_init(void)
 	if (!lm_free_wq)
 		return -ENOMEM;
 	err = register_module_notifier(&lm_module_nb);
-	if (err)
+	if (err) {
 		destroy_workqueue(lm_free_wq);
-	return err;
+		return err;
+	}
+	lm_debugfs = debugfs_create_dir("lockmap", NULL);
+	return 0;
 }
 
 /* Nobody is left who could use the maps that were leaked. */
@@ -2488,6 +2539,7 @@ static void __exit lockmap_exit(void)
 	}
 	for_each_possible_cpu(cpu)
 		kfree(per_cpu(lm_spare_batch, cpu));
+	debugfs_remove(lm_debugfs);
 	destroy_workqueue(lm_free_wq);
 }
 

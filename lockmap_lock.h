@@ -84,6 +84,9 @@ enum lm_result {
  * @self: owner bits to lock it with
  * @result: protected by the queue's lock, as is the next
  * @woken: was chosen by lm_wake_function() and has not looked yet
+ * @handed_over: the holder took the lock for it
+ * @lost: how often it was woken, and another was faster; its own
+ * @since: when the wait began, in ns; constant once on the queue, or 0 still
  * @circle: what lm_circle_found() has to say when the wait is refused; own memory
  */
 struct lm_waiter {
@@ -93,6 +96,9 @@ struct lm_waiter {
 	u64 self;
 	enum lm_result result;
 	bool woken;
+	bool handed_over;
+	unsigned int lost;
+	u64 since;
 	char *circle;
 };
 
@@ -175,6 +181,7 @@ static inline void lm_grant(struct wait_queue_head *wq, struct lm_waiter *waiter
 		/* (B) as at an unlock; the waiter learns of it with the queue's lock held. */
 	} while (!atomic64_try_cmpxchg_release(&waiter->lock->word, &old, new));
 	waiter->result = LM_GRANTED;
+	waiter->handed_over = true;
 }
 
 /* Called for one waiter after the other, in the order they came, until it returns 1. */
@@ -509,6 +516,7 @@ static inline int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
 			err = 0;
 			break;
 		}
+		waiter->lost += lost;
 		old = lost ? lm_ask_hand_off(wq, waiter) : 0;
 		if (old && timeout == MAX_SCHEDULE_TIMEOUT) {
 			lm_spin_queued(wq, waiter, old);

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * What one needs to see of a map from outside: /sys/kernel/debug/lockmap/MAP/stats,
+ * and held, for when something hangs. For root only, as keys may be anything.
+ *
+ * debugfs keeps a file's readers and debugfs_remove() apart, so that a map cannot
+ * go while somebody reads of it.
+ */
+#ifndef _LOCKMAP_DEBUGFS_H
+#define _LOCKMAP_DEBUGFS_H
+
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+/* More keys than this are not listed. */
+#define LM_HELD_SHOWN	1000
+
+static struct dentry *lm_debugfs;
+
+static int lm_stats_show(struct seq_file *m, void *unused)
+{
+	struct lockmap *map = m->private;
+	unsigned int entries, least = UINT_MAX, most = 0, i;
+	unsigned long idle = 0, all = 0;
+	struct lm_waits sum = {};
+	int cpu;
+
+	for (i = 0; i < map->nr_shards; i++) {
+		entries = atomic_read(&map->shards[i].table.nelems);
+		least = min(least, entries);
+		most = max(most, entries);
+		all += entries;
+	}
+	for (i = 0; i < map->nr_rings; i++)
+		idle += max(atomic_read(&map->rings[i].used), 0);
+	for_each_possible_cpu(cpu) {
+		const struct lm_waits *waits = &per_cpu_ptr(map->cpu, cpu)->waits;
+
+		sum.nr += READ_ONCE(waits->nr);
+		sum.stolen += READ_ONCE(waits->stolen);
+		sum.handed_over += READ_ONCE(waits->handed_over);
+		sum.failed += READ_ONCE(waits->failed);
+		sum.longest_us = max(sum.longest_us, READ_ONCE(waits->longest_us));
+	}
+	seq_printf(m, "values:          %zu\n", lockmap_len(map));
+	seq_printf(m, "entries:         %lu\n", all);
+	seq_printf(m, "idle:            %lu of at most %u\n", idle, map->params.max_idle);
+	seq_printf(m, "shards:          %u with %u to %u entries\n", map->nr_shards, least, most);
+	seq_printf(m, "waits:           %lu\n", sum.nr);
+	seq_printf(m, "waits in vain:   %lu\n", sum.failed);
+	seq_printf(m, "longest wait:    %lu us\n", sum.longest_us);
+	seq_printf(m, "steals:          %lu\n", sum.stolen);
+	seq_printf(m, "hand-offs:       %lu\n", sum.handed_over);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(lm_stats);
+
+static void lm_show_task(struct seq_file *m, const char *what, const struct task_struct *task)
+{
+	seq_printf(m, "%s %s/%d", what, task->comm, task->pid);
+}
+
+static void lm_show_owner(struct seq_file *m, u64 word)
+{
+	pid_t pid = (word & LM_OWNER) >> LM_OWNER_SHIFT;
+	const struct task_struct *task = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
+
+	if (!pid)
+		seq_puts(m, " held by no task");
+	else if (task)
+		lm_show_task(m, " held by", task);
+	else
+		seq_printf(m, " held by a task that is gone, %d", pid);
+}
+
+static void lm_show_waiters(struct seq_file *m, struct wait_queue_head *wq,
+			    const struct lm_lock *lock)
+{
+	const struct lm_waiter *waiter;
+	u64 now = ktime_get_ns(), since;
+	unsigned long flags;
+
+	spin_lock_irqsave(&wq->lock, flags);
+	list_for_each_entry(waiter, &wq->head, wait.entry) {
+		if (waiter->lock != lock)
+			continue;
+		lm_show_task(m, ", wanted by", waiter->wait.private);
+		since = READ_ONCE(waiter->since);
+		if (since)
+			seq_printf(m, " for %llu us", div_u64(now - since, NSEC_PER_USEC));
+	}
+	spin_unlock_irqrestore(&wq->lock, flags);
+}
+
+/* One key that was held a moment ago, if it still is. */
+static void lm_show_held(struct seq_file *m, struct lockmap *map, const struct lm_cursor *cursor)
+{
+	struct lm_key key = lm_key(map, map->key_kind, cursor->key, cursor->len);
+	char text[LM_KEY_TEXT];
+	struct lockmap_entry *entry;
+
+	key.hash = bitrev32(cursor->pos);
+	rcu_read_lock();
+	entry = lm_find(&key);
+	if (entry && (key.word & LM_LOCKED)) {
+		lm_key_text(text, sizeof(text), map, key.data, key.len);
+		seq_puts(m, text);
+		lm_show_owner(m, key.word);
+		if (key.word & LM_WAITERS)
+			lm_show_waiters(m, lm_wq(map, entry), &entry->lock);
+		seq_putc(m, '\n');
+	}
+	rcu_read_unlock();
+}
+
+static int lm_held_show(struct seq_file *m, void *unused)
+{
+	struct lockmap *map = m->private;
+	unsigned int i, shown = 0;
+	struct lm_cursor cursor;
+
+	for (i = 0; i < map->nr_shards; i++) {
+		lm_cursor_init(&cursor, map, LM_LOCKED, 0);
+		while (shown <= LM_HELD_SHOWN && lm_cursor_next(map, &map->shards[i], &cursor)) {
+			if (shown++ < LM_HELD_SHOWN)
+				lm_show_held(m, map, &cursor);
+		}
+		lm_cursor_free(&cursor);
+	}
+	if (shown > LM_HELD_SHOWN)
+		seq_puts(m, "and more\n");
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(lm_held);
+
+/* Without debugfs, or without memory, there just is nothing to see. */
+static void lm_debugfs_add(struct lockmap *map)
+{
+	static atomic_t nr;
+	char name[LM_NAME_TEXT + 12];
+
+	scnprintf(name, sizeof(name), "%.*s", LM_NAME_TEXT, lm_name(map));
+	strreplace(name, '/', '_');
+	map->debugfs = debugfs_create_dir(name, lm_debugfs);
+	if (PTR_ERR_OR_ZERO(map->debugfs) == -EEXIST) {
+		/* Maps may have one name. */
+		scnprintf(name + strlen(name), 12, ".%u", (unsigned int)atomic_inc_return(&nr));
+		map->debugfs = debugfs_create_dir(name, lm_debugfs);
+	}
+	if (IS_ERR(map->debugfs))
+		return;
+	debugfs_create_file("stats", 0400, map->debugfs, map, &lm_stats_fops);
+	debugfs_create_file("held", 0400, map->debugfs, map, &lm_held_fops);
+}
+
+static void lm_debugfs_remove(struct lockmap *map)
+{
+	debugfs_remove(map->debugfs);
+}
+
+#endif /* _LOCKMAP_DEBUGFS_H */
