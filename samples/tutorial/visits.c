@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The first half of the tutorial, Documentation/tutorial.rst: who visited, and how
+ * often. Built with all samples.
+ */
+#include <linux/module.h>
+#include "lockmap.h"
+
+/* [types] */
+DEFINE_LOCKMAP(visits, u64, u64);
+
+static struct visits *visits;
+/* [types end] */
+
+/* [visit] */
+static int visit(u64 user)
+{
+	struct visits_entry *entry = visits_lock(visits, &user);
+
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	++*visits_entry_get_or_insert(entry, NULL);
+	visits_unlock(entry);
+	return 0;
+}
+
+/* [visit end] */
+
+/* [killable] */
+static int visit_killable(u64 user)
+{
+	struct visits_entry *entry = visits_lock_killable(visits, &user);
+
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);	/* -EINTR: the task was killed */
+	++*visits_entry_get_or_insert(entry, NULL);
+	visits_unlock(entry);
+	return 0;
+}
+
+/* [killable end] */
+
+/* [read] */
+static u64 visits_of(u64 user)
+{
+	u64 count;
+
+	return visits_get(visits, &user, &count) ? 0 : count;
+}
+
+/* [read end] */
+
+/* [walk] */
+static int show(const u64 *user, u64 *count, void *arg)
+{
+	pr_info("user %llu: %llu visits\n", *user, *count);
+	return 0;
+}
+
+static bool is_regular(const u64 *user, u64 *count, void *arg)
+{
+	return *count > 1;
+}
+
+static int show_regulars(void)
+{
+	return visits_retain(visits, is_regular, NULL) ?: visits_for_each(visits, show, NULL);
+}
+
+/* [walk end] */
+
+/* [module] */
+static int __init visits_init(void)
+{
+	int err;
+
+	visits = visits_create(NULL);
+	if (IS_ERR(visits))
+		return PTR_ERR(visits);
+	err = visit(7) ?: visit_killable(7) ?: visit(8) ?: show_regulars();
+	if (!err && (visits_of(7) != 2 || visits_of(8)))
+		err = -EIO;
+	if (err)
+		visits_destroy(visits);
+	return err;
+}
+
+static void __exit visits_exit(void)
+{
+	visits_destroy(visits);
+}
+
+module_init(visits_init);
+module_exit(visits_exit);
+MODULE_DESCRIPTION("Counts visits");
+MODULE_LICENSE("Dual MIT/GPL");
+/* [module end] */
