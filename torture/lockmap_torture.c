@@ -30,6 +30,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bitmap.h>
+#include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
@@ -1205,15 +1206,19 @@ static void lmt_op_retain(struct lmt_actor *a)
 	lmt_walk_check(&w, lockmap_retain(w.m->map, lmt_keep_fn, &w), 0);
 }
 
+/*
+ * Not while CPUs come and go: the scheduler may leave a task that asks for a
+ * dying CPU where it is, and then warns of it when PREEMPT_RT migrates.
+ */
 static void lmt_op_migrate(struct lmt_actor *a)
 {
-	unsigned int cpu = cpumask_next(lmt_rnd(a) % nr_cpu_ids, cpu_online_mask);
+	unsigned int cpu;
 
-	/* May fail when the CPU goes offline just now. */
-	if (cpu < nr_cpu_ids)
-		set_cpus_allowed_ptr(current, cpumask_of(cpu));
-	else
-		set_cpus_allowed_ptr(current, cpu_possible_mask);
+	if (!cpus_read_trylock())
+		return;
+	cpu = cpumask_next(lmt_rnd(a) % nr_cpu_ids, cpu_online_mask);
+	set_cpus_allowed_ptr(current, cpu < nr_cpu_ids ? cpumask_of(cpu) : cpu_possible_mask);
+	cpus_read_unlock();
 }
 
 static const struct lmt_op lmt_ops[] = {
@@ -1263,11 +1268,11 @@ static bool lmt_gate(struct lmt_actor *a)
 	return !kthread_should_stop();
 }
 
-/* For a failslab with a task filter. */
-static void lmt_fail_allocations(void)
+/* For a failslab with a task filter: whether allocations of this task may fail. */
+static void lmt_fail_allocations(bool fail)
 {
 #ifdef CONFIG_FAULT_INJECTION
-	current->make_it_fail = true;
+	current->make_it_fail = fail;
 #endif
 }
 
@@ -1278,7 +1283,7 @@ static int lmt_worker(void *arg)
 
 	allow_signal(SIGINT);
 	allow_signal(SIGKILL);
-	lmt_fail_allocations();
+	lmt_fail_allocations(true);
 	while (lmt_gate(a)) {
 		for (i = 0; i < LMT_BURST && !READ_ONCE(lmt_stop); i++) {
 			a->op = lmt_pick_op(a);
@@ -1471,14 +1476,15 @@ static void lmt_brief(struct lmt_actor *a)
 			lmt_fail(a, NULL, 0, "error code", "create: %ld", PTR_ERR(map));
 		return;
 	}
+	lmt_fail_allocations(true);
 	lmt_brief_use(a, map);
+	lmt_fail_allocations(false);	/* a slab cache that cannot be made is an event for the log */
 	lockmap_destroy(map);
 	lmt_briefs++;
 }
 
 static int lmt_brief_fn(void *arg)
 {
-	lmt_fail_allocations();
 	while (!kthread_should_stop()) {
 		lmt_brief(arg);
 		usleep_range(1000, 2000);
