@@ -10,7 +10,7 @@ export ARCH := um
 endif
 KBUILD = $(MAKE) -C $(KDIR)
 
-.PHONY: modules samples modules_install clean help test demo style bench insns torture kdir $(USERS:%=%.ko)
+.PHONY: modules samples modules_install clean help test demo style bench insns torture test-broken kdir $(USERS:%=%.ko)
 
 modules: kdir
 	+$(KBUILD) M=$(CURDIR) modules
@@ -32,7 +32,7 @@ kdir:
 clean:
 	@for d in . $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
 
-test demo style bench insns torture:
+test demo style bench insns torture test-broken:
 	@tools/$@
 
 help:
@@ -44,6 +44,7 @@ help:
 #? make clean            remove what was built
 #? make test             run all tests in virtual machines; installs and loads nothing here
 #? make torture          run random operations of many tasks, with checks, on many kernels; SECONDS_EACH=30, FULL=1 for long
+#? make test-broken      break the code in many ways, one at a time, and see that the torture notices; FILTER=GLOB
 #? make demo             show what the module does, in a virtual machine
 #? make style            checkpatch, sparse, and warnings of gcc and clang on three kernels
 #? make bench            measure against other ways to lock a key, in User Mode Linux; QUICK=1 for the main rows

@@ -37,6 +37,7 @@
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/panic.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
 #include <linux/reboot.h>
@@ -105,6 +106,10 @@ MODULE_PARM_DESC(disorder, "Lock keys in any order, to provoke -EDEADLK");
 static bool keep_going;
 module_param(keep_going, bool, 0444);
 MODULE_PARM_DESC(keep_going, "Do not stop at the first failure");
+
+static bool panic_on_failure;
+module_param(panic_on_failure, bool, 0444);
+MODULE_PARM_DESC(panic_on_failure, "Panic at the first failure");
 
 static bool shutdown;
 module_param(shutdown, bool, 0444);
@@ -347,8 +352,10 @@ static void __printf(5, 6) lmt_fail(struct lmt_actor *a, const struct lmt_map *m
 	va_list args;
 	int n = atomic_inc_return(&lmt_failures);
 
-	if (!keep_going)
+	if (!keep_going) {
 		WRITE_ONCE(lmt_stop, true);
+		WRITE_ONCE(lmt_paused, true);
+	}
 	if (n > 20)
 		return;
 	va_start(args, fmt);
@@ -358,6 +365,8 @@ static void __printf(5, 6) lmt_fail(struct lmt_actor *a, const struct lmt_map *m
 	       jiffies_to_msecs(jiffies - lmt_start), check, a ? a->id : 0,
 	       a && a->op ? a->op->name : "-", m ? m->params.name : "", index, &vaf);
 	va_end(args);
+	if (panic_on_failure)
+		panic("lockmap_torture: failed");
 }
 
 static enum lmt_class lmt_class(unsigned int index)
@@ -1294,6 +1303,8 @@ static int lmt_worker(void *arg)
 		}
 		if (signal_pending(current))
 			flush_signals(current);
+		if (need_resched())
+			schedule();
 	}
 	return 0;
 }
