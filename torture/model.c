@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * What is known of keys and values, and what may be done with a key that is held
+ *
+ * Each key has a shadow, which says who holds it and what value it has; only
+ * the holder writes it. The index of a key decides its class, see lmt_class.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/hash.h>
+#include <linux/panic.h>
+
+#include "torture.h"
+
+static u64 lmt_hash_chain(const void *key, size_t len, u64 seed);
+static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len);
+static void lmt_clone(void *dst, const void *src);
+
+/* The last one is the workers' own: each uses the key of its number, and nobody else does. */
+struct lmt_map lmt_maps[] = {
+	{ .params = { .name = "hot", .key_len = 8, .nr_shards = 1, .max_idle = 1 } },
+	{ .params = { .name = "cold", .key_len = 8, .max_idle = 64 } },
+	{ .params = { .name = "small", .key_len = 4, .nr_shards = 2 }, .keys = 64 },
+	{ .params = { .name = "chain", .key_len = 16, .max_idle = 4, .hash = lmt_hash_chain,
+		      .cmp = lmt_cmp_reverse, .clone = lmt_clone }, .keys = 32 },
+	{ .params = { .name = "string", .key_len = 48, .flags = LOCKMAP_VAR_KEY,
+		      .max_idle = 2, }, .keys = 100 },
+	{ .params = { .name = "long", .key_len = LMT_MAX_KEY, .flags = LOCKMAP_VAR_KEY,
+		      .nr_shards = 1, .max_idle = 2 }, .keys = 24 },
+	{ .params = { .name = "own", .key_len = 8, .nr_shards = 1, .max_idle = 1 } },
+};
+
+/*
+ * Helpers
+ */
+
+u32 lmt_rnd(struct lmt_actor *a)
+{
+	return prandom_u32_state(&a->rnd);
+}
+
+/* True once in @n times. */
+bool lmt_once_in(struct lmt_actor *a, u32 n)
+{
+	return lmt_rnd(a) % n == 0;
+}
+
+void lmt_fail(struct lmt_actor *a, const struct lmt_map *m, unsigned int index, const char *check,
+	      const char *fmt, ...)
+{
+	struct va_format vaf;
+	va_list args;
+	int n = atomic_inc_return(&lmt_failures);
+
+	if (!lmt_keep_going) {
+		WRITE_ONCE(lmt_stop, true);
+		WRITE_ONCE(lmt_paused, true);
+	}
+	if (n > 20)
+		return;
+	va_start(args, fmt);
+	vaf.fmt = fmt;
+	vaf.va = &args;
+	pr_err("failed check after %u ms: %s: actor %u, %s, key %s[%u]: %pV\n",
+	       jiffies_to_msecs(jiffies - lmt_start), check, a ? a->id : 0,
+	       a && a->op ? a->op->name : "-", m ? m->params.name : "", index, &vaf);
+	va_end(args);
+	if (lmt_panic)
+		panic("lockmap_torture: failed");
+}
+
+enum lmt_class lmt_class(unsigned int index)
+{
+	if (index % 4 == 0 && index < 4 * LMT_MAX_BATCH)
+		return LMT_STATIC;
+	return index % 4 == 3 ? LMT_LOOSE : LMT_EXACT;
+}
+
+unsigned int lmt_nr_static(const struct lmt_map *m)
+{
+	return min_t(unsigned int, DIV_ROUND_UP(m->keys, 4), LMT_MAX_BATCH);
+}
+
+/*
+ * Keys
+ */
+
+static u64 lmt_hash_chain(const void *key, size_t len, u64 seed)
+{
+	return *(const u8 *)key % 4;
+}
+
+static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	return memcmp(b, a, b_len);
+}
+
+int lmt_cmp(const struct lmt_map *m, const struct lmt_key *x, const struct lmt_key *y)
+{
+	if (m->params.cmp)
+		return m->params.cmp(x->data, x->len, y->data, y->len);
+	return memcmp(x->data, y->data, min(x->len, y->len)) ?: (int)x->len - (int)y->len;
+}
+
+/* Strings begin with the number, and are of many lengths; other keys begin with it in binary. */
+void lmt_key_init(struct lmt_key *key, const struct lmt_map *m, unsigned int index)
+{
+	size_t n;
+
+	memset(key->data, 'x', sizeof(key->data));
+	if (m->params.flags & LOCKMAP_VAR_KEY) {
+		n = scnprintf(key->data, m->params.key_len, "%u:", index);
+		key->data[n] = 'x';
+		key->len = max_t(size_t, n, 1 + index * 37 % m->params.key_len);
+	} else {
+		memcpy(key->data, &index, sizeof(index));
+		key->len = m->params.key_len;
+	}
+}
+
+unsigned int lmt_key_index(const struct lmt_map *m, const u8 *data, size_t len)
+{
+	unsigned int index = 0;
+
+	if (!(m->params.flags & LOCKMAP_VAR_KEY)) {
+		memcpy(&index, data, sizeof(index));
+		return index;
+	}
+	for (; len && *data >= '0' && *data <= '9'; len--)
+		index = 10 * index + *data++ - '0';
+	return index;
+}
+
+unsigned int lmt_entry_index(const struct lmt_map *m, const struct lockmap_entry *entry)
+{
+	size_t len;
+	const void *data = lockmap_entry_key(entry, &len);
+
+	return lmt_key_index(m, data, len);
+}
+
+/* The index of a key that a map gave us; the number of keys if it is none of ours. */
+unsigned int lmt_key_check(struct lmt_actor *a, const struct lmt_map *m, const void *data,
+			   size_t len)
+{
+	unsigned int index = lmt_key_index(m, data, len);
+	struct lmt_key key;
+
+	if (index < m->keys) {
+		lmt_key_init(&key, m, index);
+		if (key.len == len && !memcmp(key.data, data, len))
+			return index;
+	}
+	lmt_fail(a, m, index, "broken key", "%zu bytes", len);
+	return m->keys;
+}
+
+/*
+ * Values
+ */
+
+static u64 lmt_mix(const struct lmt_value *v, unsigned int i)
+{
+	return (v->seq + i) * GOLDEN_RATIO_64 ^ v->balance ^ v->index;
+}
+
+void lmt_value_make(struct lmt_value *v, const struct lmt_map *m, unsigned int index, u64 seq,
+		    u64 balance)
+{
+	unsigned int i;
+
+	WRITE_ONCE(v->map, m - lmt_maps);
+	WRITE_ONCE(v->index, index);
+	WRITE_ONCE(v->seq, seq);
+	WRITE_ONCE(v->balance, balance);
+	for (i = 0; i < ARRAY_SIZE(v->mix); i++)
+		WRITE_ONCE(v->mix[i], lmt_mix(v, i));
+}
+
+bool lmt_value_ok(const struct lmt_value *v, const struct lmt_map *m, unsigned int index)
+{
+	unsigned int i;
+
+	if (v->map != m - lmt_maps || v->index != index)
+		return false;
+	for (i = 0; i < ARRAY_SIZE(v->mix); i++) {
+		if (v->mix[i] != lmt_mix(v, i))
+			return false;
+	}
+	return true;
+}
+
+/* The value of a key that the caller holds is what its last holder left. */
+void lmt_value_check(struct lmt_actor *a, const struct lmt_map *m, unsigned int index,
+		     const struct lmt_value *v)
+{
+	const struct lmt_shadow *s = &m->shadow[index];
+
+	if (!lmt_value_ok(v, m, index))
+		lmt_fail(a, m, index, "broken value", "seq %llu", v->seq);
+	else if (lmt_class(index) != LMT_LOOSE && (v->seq != s->seq || v->balance != s->balance))
+		lmt_fail(a, m, index, "lost update", "seq %llu instead of %llu", v->seq, s->seq);
+}
+
+/* A value was put in; the key is held. */
+void lmt_value_born(struct lmt_map *m, unsigned int index, const struct lmt_value *v)
+{
+	struct lmt_shadow *s = &m->shadow[index];
+
+	atomic_long_inc(&m->born);
+	if (lmt_class(index) == LMT_LOOSE)
+		return;
+	s->balance = v->balance;
+	WRITE_ONCE(s->seq, v->seq);
+	/* Pairs with lmt_op_get(): what it sees here, the map shows it. */
+	smp_store_release(&s->epoch, s->epoch + 1);
+}
+
+/* A value came out; the key is held. */
+void lmt_value_back(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		    const struct lmt_value *v)
+{
+	struct lmt_shadow *s = &m->shadow[index];
+
+	atomic_long_inc(&m->returned);
+	lmt_value_check(a, m, index, v);
+	if (lmt_class(index) == LMT_LOOSE)
+		return;
+	if (!(s->epoch & 1))
+		lmt_fail(a, m, index, "presence", "a value came out where there was none");
+	/* As in lmt_value_born(). */
+	smp_store_release(&s->epoch, s->epoch + 1);
+}
+
+void lmt_release(void *value)
+{
+	const struct lmt_value *v = value;
+
+	if (v->map >= ARRAY_SIZE(lmt_maps) || v->index >= lmt_maps[v->map].keys)
+		lmt_fail(NULL, NULL, v->index, "broken value", "released, of map %u", v->map);
+	else
+		lmt_value_back(NULL, &lmt_maps[v->map], v->index, v);
+}
+
+static void lmt_clone(void *dst, const void *src)
+{
+	memcpy(dst, src, sizeof(struct lmt_value));
+}
+
+/*
+ * Holders
+ */
+
+void lmt_enter(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+	       struct lockmap_entry *entry)
+{
+	struct lmt_shadow *s = &m->shadow[index];
+	const struct lmt_value *v = lockmap_entry_value(entry);
+	unsigned int other;
+	const void *data;
+	size_t len;
+
+	a->acquired++;
+	data = lockmap_entry_key(entry, &len);
+	if (lmt_key_check(a, m, data, len) != index)
+		lmt_fail(a, m, index, "wrong key", "key %u", lmt_key_index(m, data, len));
+	other = cmpxchg(&s->holder, 0, a->id);
+	if (other)
+		lmt_fail(a, m, index, "two holders", "actor %u has it", other);
+	if (lmt_class(index) != LMT_LOOSE && !v != !(s->epoch & 1))
+		lmt_fail(a, m, index, "presence", "epoch %u, %s value", s->epoch, v ? "a" : "no");
+	if (v)
+		lmt_value_check(a, m, index, v);
+}
+
+void lmt_leave(struct lmt_actor *a, struct lmt_map *m, unsigned int index)
+{
+	unsigned int other = cmpxchg(&m->shadow[index].holder, a->id, 0);
+
+	if (other != a->id)
+		lmt_fail(a, m, index, "two holders", "actor %u took it away", other);
+}
+
+/* A sleeping or a spinning hold, now and then. */
+static void lmt_hold(struct lmt_actor *a)
+{
+	u32 r = lmt_rnd(a);
+
+	if (in_task() && r % 8192 == 0)
+		msleep(lmt_long_ms);
+	else if (in_task() && r % 256 == 1)
+		usleep_range(50, 100);
+	else if (r % 16 == 2)
+		udelay(lmt_short_us);
+	else if (in_task() && r % 16 == 3)
+		schedule();
+}
+
+/* Write a value in place. */
+void lmt_write(struct lmt_actor *a, struct lmt_map *m, unsigned int index, struct lmt_value *v,
+	       u64 balance)
+{
+	struct lmt_shadow *s = &m->shadow[index];
+
+	if (lmt_class(index) == LMT_LOOSE) {
+		lmt_value_make(v, m, index, lmt_rnd(a), balance);
+		return;
+	}
+	s->balance = balance;
+	WRITE_ONCE(s->seq, s->seq + 1);
+	lmt_value_make(v, m, index, s->seq, balance);
+}
+
+static void lmt_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		       struct lockmap_entry *entry)
+{
+	const struct lmt_shadow *s = &m->shadow[index];
+	bool had = lockmap_entry_value(entry), copy = lmt_once_in(a, 2);
+	struct lmt_value new, old;
+
+	lmt_value_make(&new, m, index, s->seq + 1, s->balance);
+	if (lockmap_entry_insert(entry, &new, copy ? &old : NULL) != had)
+		lmt_fail(a, m, index, "presence", "insert says no to %u", had);
+	if (had && copy)
+		lmt_value_back(a, m, index, &old);
+	lmt_value_born(m, index, &new);
+}
+
+static void lmt_get_or_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+			      struct lockmap_entry *entry)
+{
+	const struct lmt_shadow *s = &m->shadow[index];
+	bool had = lockmap_entry_value(entry);
+	struct lmt_value new, *v;
+
+	lmt_value_make(&new, m, index, s->seq + 1, s->balance);
+	v = lockmap_entry_get_or_insert(entry, &new);
+	if (!had)
+		lmt_value_born(m, index, &new);
+	lmt_value_check(a, m, index, v);
+}
+
+static void lmt_remove(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		       struct lockmap_entry *entry)
+{
+	bool had = lockmap_entry_value(entry), copy = lmt_once_in(a, 2);
+	struct lmt_value old;
+
+	if (lockmap_entry_remove(entry, copy ? &old : NULL) != had)
+		lmt_fail(a, m, index, "presence", "remove says no to %u", had);
+	if (had && copy)
+		lmt_value_back(a, m, index, &old);
+}
+
+/* What the map has to tell a task about a key that it holds. */
+static void lmt_probe(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		      struct lockmap_entry *entry)
+{
+	struct lockmap_entry *again;
+	struct lmt_key key;
+	int err;
+
+	lmt_key_init(&key, m, index);
+	again = lockmap_trylock(m->map, key.data, key.len);
+	if (PTR_ERR(again) != -EBUSY)
+		lmt_fail(a, m, index, "reentered", "trylock: %ld", PTR_ERR(again));
+	if (!in_task())
+		return;
+	again = lockmap_lock(m->map, key.data, key.len);
+	if (PTR_ERR(again) != -EDEADLK)
+		lmt_fail(a, m, index, "reentered", "lock: %ld", PTR_ERR(again));
+	err = lockmap_get(m->map, key.data, key.len, NULL);
+	if (err != -EDEADLK)
+		lmt_fail(a, m, index, "reentered", "get: %d", err);
+	if (lockmap_contains(m->map, key.data, key.len) != !!lockmap_entry_value(entry))
+		lmt_fail(a, m, index, "presence", "contains errs");
+}
+
+/* Do something with a key that is held. */
+void lmt_touch(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+	       struct lockmap_entry *entry)
+{
+	struct lmt_value *v = lockmap_entry_value(entry);
+
+	switch (lmt_rnd(a) % 8) {
+	case 0:
+	case 1:
+		if (v)
+			lmt_write(a, m, index, v, m->shadow[index].balance);
+		break;
+	case 2:
+		lmt_insert(a, m, index, entry);
+		break;
+	case 3:
+	case 4:
+		if (lmt_class(index) != LMT_STATIC)
+			lmt_remove(a, m, index, entry);
+		break;
+	case 5:
+		lmt_get_or_insert(a, m, index, entry);
+		break;
+	case 6:
+		lmt_probe(a, m, index, entry);
+		break;
+	}
+	lmt_hold(a);
+}
