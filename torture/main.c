@@ -122,7 +122,7 @@ unsigned long lmt_start;
 static unsigned long lmt_phases, lmt_signals_sent;
 atomic_t lmt_failures;
 
-struct lmt_focus lmt_focus = { .calm = 100 };
+struct lmt_focus lmt_focus = { .calm = 100, .hold = 1 };
 
 /*
  * Workers
@@ -265,27 +265,34 @@ static void lmt_timer_fn(struct timer_list *timer)
 	mod_timer(timer, jiffies + 1);
 }
 
-/* SIGKILL for those who wait killably; both for those who wait interruptibly. */
+static bool lmt_minds_signals(const struct lmt_actor *a)
+{
+	enum lmt_how how = READ_ONCE(a->how);
+
+	return how == LMT_INTERRUPTIBLE || how == LMT_KILLABLE;
+}
+
+/* Who waits killably must not mind a SIGINT. */
 static int lmt_signaller_fn(void *arg)
 {
+	unsigned int calm, i, first;
 	struct rnd_state rnd;
 	struct lmt_actor *a;
-	unsigned int calm;
 
 	prandom_seed_state(&rnd, seed);
 	while (!kthread_should_stop()) {
 		calm = READ_ONCE(lmt_focus.calm);
 		usleep_range(calm, 2 * calm);
-		a = &lmt_workers[prandom_u32_state(&rnd) % tasks];
-		switch (READ_ONCE(a->how)) {
-		case LMT_INTERRUPTIBLE:
-		case LMT_KILLABLE:
-			send_sig(prandom_u32_state(&rnd) % 4 ? SIGKILL : SIGINT, a->task, 1);
-			lmt_signals_sent++;
-			break;
-		default:
-			break;
+		first = prandom_u32_state(&rnd) % tasks;
+		for (i = 0; i < tasks; i++) {
+			a = &lmt_workers[(first + i) % tasks];
+			if (lmt_minds_signals(a))
+				break;
 		}
+		if (i == tasks)
+			continue;
+		send_sig(prandom_u32_state(&rnd) % 4 ? SIGKILL : SIGINT, a->task, 1);
+		lmt_signals_sent++;
 	}
 	return 0;
 }
@@ -372,11 +379,13 @@ static void lmt_resume(struct rnd_state *rnd)
 {
 	static const unsigned int spreads[] = { 1, 2, 4, 16, 1 << 20 };
 	static const unsigned int calms[] = { 5, 20, 100, 500 };
+	static const unsigned int holds[] = { 1, 2, 8, 64 };
 
 	lmt_focus.map = prandom_u32_state(rnd) % (LMT_SHARED + 1);
 	lmt_focus.base = prandom_u32_state(rnd) % 4096;
 	lmt_focus.spread = spreads[prandom_u32_state(rnd) % ARRAY_SIZE(spreads)];
 	lmt_focus.calm = calms[prandom_u32_state(rnd) % ARRAY_SIZE(calms)];
+	lmt_focus.hold = holds[prandom_u32_state(rnd) % ARRAY_SIZE(holds)];
 	lmt_phases++;
 	/* The focus, then the phase. */
 	smp_store_release(&lmt_paused, false);

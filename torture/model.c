@@ -287,13 +287,15 @@ static void lmt_hold(struct lmt_actor *a)
 {
 	u32 r = lmt_rnd(a);
 
-	if (in_task() && r % 8192 == 0)
-		msleep(lmt_long_ms);
-	else if (in_task() && r % 256 == 1)
-		usleep_range(50, 100);
-	else if (r % 16 == 2)
+	if (r % 16 == 2)
 		udelay(lmt_short_us);
-	else if (in_task() && r % 16 == 3)
+	if (!in_task())
+		return;
+	if (r % 8192 == 0)
+		msleep(lmt_long_ms);
+	else if (r % 128 == 1)
+		usleep_range(50, 100);
+	else if (r / 128 % lmt_focus.hold == 0)
 		schedule();
 }
 

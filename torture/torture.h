@@ -122,12 +122,14 @@ struct lmt_refusal {
  * @base: index of the first key
  * @spread: how many keys
  * @calm: microseconds between two signals
+ * @hold: one hold in so many gives up the CPU
  */
 struct lmt_focus {
 	unsigned int map;
 	unsigned int base;
 	unsigned int spread;
 	unsigned int calm;
+	unsigned int hold;
 };
 
 struct lmt_actor;
