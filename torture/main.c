@@ -144,14 +144,15 @@ static bool lmt_gate(struct lmt_actor *a)
 static int lmt_worker(void *arg)
 {
 	struct lmt_actor *a = arg;
-	unsigned int i;
+	unsigned int i, r;
 
 	allow_signal(SIGINT);
 	allow_signal(SIGKILL);
 	lmt_fail_allocations(true);
 	while (lmt_gate(a)) {
 		for (i = 0; i < LMT_BURST && !READ_ONCE(lmt_stop); i++) {
-			a->op = lmt_pick_op(a);
+			r = lmt_rnd(a) % 4;
+			a->op = r < 2 ? lmt_focus.ops[r] : lmt_pick_op(&a->rnd);
 			a->op->fn(a);
 			a->ops[a->op - lmt_ops]++;
 			if (need_resched())
@@ -386,6 +387,8 @@ static void lmt_resume(struct rnd_state *rnd)
 	lmt_focus.spread = spreads[prandom_u32_state(rnd) % ARRAY_SIZE(spreads)];
 	lmt_focus.calm = calms[prandom_u32_state(rnd) % ARRAY_SIZE(calms)];
 	lmt_focus.hold = holds[prandom_u32_state(rnd) % ARRAY_SIZE(holds)];
+	lmt_focus.ops[0] = lmt_pick_op(rnd);
+	lmt_focus.ops[1] = lmt_pick_op(rnd);
 	lmt_phases++;
 	/* The focus, then the phase. */
 	smp_store_release(&lmt_paused, false);

@@ -552,7 +552,7 @@ const struct lmt_op lmt_ops[LMT_OPS] = {
 	{ "lock", 400, lmt_op_lock },
 	{ "get", 300, lmt_op_get },
 	{ "contains", 50, lmt_op_contains },
-	{ "set", 80, lmt_op_set },
+	{ "set", 120, lmt_op_set },
 	{ "own", 60, lmt_op_own },
 	{ "nested", 40, lmt_op_nested },
 	{ "batch", 60, lmt_op_batch },
@@ -563,17 +563,13 @@ const struct lmt_op lmt_ops[LMT_OPS] = {
 	{ "migrate", 10, lmt_op_migrate },
 };
 
-const struct lmt_op *lmt_pick_op(struct lmt_actor *a)
+const struct lmt_op *lmt_pick_op(struct rnd_state *rnd)
 {
-	static unsigned int total;
-	unsigned int i, r;
+	unsigned int i, r, total = 0;
 
-	if (!total) {
-		for (r = 0, i = 0; i < ARRAY_SIZE(lmt_ops); i++)
-			r += lmt_ops[i].weight;
-		WRITE_ONCE(total, r);
-	}
-	r = lmt_rnd(a) % READ_ONCE(total);
+	for (i = 0; i < LMT_OPS; i++)
+		total += lmt_ops[i].weight;
+	r = prandom_u32_state(rnd) % total;
 	for (i = 0; r >= lmt_ops[i].weight; i++)
 		r -= lmt_ops[i].weight;
 	return &lmt_ops[i];

@@ -41,7 +41,7 @@ struct lmt_value {
 	u32 index;
 	u64 seq;
 	u64 balance;
-	u64 mix[13];
+	u64 mix[61];
 };
 
 /**
@@ -116,22 +116,6 @@ struct lmt_refusal {
 	const char *name;
 };
 
-/**
- * struct lmt_focus - what most workers are after in a phase
- * @map: number of the map, LMT_SHARED for all
- * @base: index of the first key
- * @spread: how many keys
- * @calm: microseconds between two signals
- * @hold: one hold in so many gives up the CPU
- */
-struct lmt_focus {
-	unsigned int map;
-	unsigned int base;
-	unsigned int spread;
-	unsigned int calm;
-	unsigned int hold;
-};
-
 struct lmt_actor;
 
 /**
@@ -144,6 +128,24 @@ struct lmt_op {
 	const char *name;
 	unsigned int weight;
 	void (*fn)(struct lmt_actor *a);
+};
+
+/**
+ * struct lmt_focus - what most workers are after in a phase
+ * @map: number of the map, LMT_SHARED for all
+ * @base: index of the first key
+ * @spread: how many keys
+ * @calm: microseconds between two signals
+ * @hold: one hold in so many gives up the CPU
+ * @ops: two operations that workers prefer
+ */
+struct lmt_focus {
+	unsigned int map;
+	unsigned int base;
+	unsigned int spread;
+	unsigned int calm;
+	unsigned int hold;
+	const struct lmt_op *ops[2];
 };
 
 /**
@@ -251,7 +253,7 @@ void lmt_batch_key(struct lmt_actor *a, const struct lmt_map *m, unsigned int i,
 		   unsigned int index);
 void lmt_transfer(struct lmt_actor *a, struct lmt_map *m, struct lockmap_batch *batch);
 void lmt_brief(struct lmt_actor *a);
-const struct lmt_op *lmt_pick_op(struct lmt_actor *a);
+const struct lmt_op *lmt_pick_op(struct rnd_state *rnd);
 void lmt_fail_allocations(bool fail);
 
 /* In main.c: parameters, and the course of the test. */
