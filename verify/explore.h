@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * A machine whose scheduler is in our hands. Tasks are coroutines; before each
+ * operation that others can notice a task goes back to explore.c, which tries
+ * all ways to go on from there. Everything that may change is in the section
+ * "world" or on the tasks' stacks, so that it can be saved, compared, restored.
+ *
+ * Sequentially consistent; but what each release passes on is tracked, and data
+ * that is touched by one who has not seen the last write to it is an error.
+ */
+#ifndef _VERIFY_EXPLORE_H
+#define _VERIFY_EXPLORE_H
+
+#define __world		__attribute__((section("world")))
+#define MAX_TASKS	4
+#define MAX_DATA	8
+
+/* Which plain data, one bit each, is passed on to who acquires from this. */
+struct sync {
+	u8 carries;
+};
+
+typedef struct {
+	u64 v;
+	struct sync sync;
+} atomic64_t;
+
+struct task_struct;
+
+typedef struct {
+	struct task_struct *holder;
+	struct sync sync;
+} spinlock_t;
+
+#define DEFINE_SPINLOCK(name)	spinlock_t name __world
+
+enum op_kind {
+	OP_STEP,	/* an operation on memory: always possible */
+	OP_LOCK,	/* possible when the spin lock is free */
+	OP_SLEEP,	/* when woken, or its time is up, or there may be a signal */
+	OP_CHOOSE,	/* something that is not determined, and that nobody else sees */
+	OP_DONE,
+};
+
+struct op {
+	enum op_kind kind;
+	const char *what;
+	const char *func;
+	int line;
+	spinlock_t *lock;
+	bool timed;
+	int choices;
+};
+
+/**
+ * struct task_struct - a task of a model
+ * @no_owner: its locks belong to no task, as in softirq
+ * @may_get_signal: a signal may come at any moment
+ * @signalled: one is pending
+ * @spins: how often it looked at its time slice, which is at its end after three times
+ */
+struct task_struct {
+	int pid;
+	unsigned int state;
+	void *sp;
+	struct op op;
+	int chosen;
+	int rcu;
+	bool no_owner;
+	bool may_get_signal;
+	bool signalled;
+	int spins;
+};
+
+extern struct task_struct *current;
+extern struct task_struct tasks[MAX_TASKS];
+extern int nr_tasks;
+/* How many wakeups out of the blue there may be, for all tasks together. */
+extern int spurious;
+
+void ex_yield(enum op_kind kind, const char *what, const char *func, int line, spinlock_t *lock,
+	      bool timed, int choices);
+void ex_note(const char *what, const void *where, u64 old, u64 new);
+void ex_fail(const char *why);
+void ex_acquire(struct sync *sync);
+void ex_release(struct sync *sync, bool add);
+void ex_write(unsigned int datum);
+/* The model's: somebody looks at a word, or at other memory that may have been freed. */
+void ex_access(const void *where);
+
+#define ex_assert(cond, why)	do { if (!(cond)) ex_fail(why); } while (0)
+
+#define ex_step(what)	ex_yield(OP_STEP, what, __func__, __LINE__, NULL, false, 1)
+#define ex_choose(n)	(ex_yield(OP_CHOOSE, "choice", __func__, __LINE__, NULL, false, n), \
+			 current->chosen)
+
+enum ex_order {
+	EX_RELAXED = 0,
+	EX_ACQUIRE = 1,
+	EX_RELEASE = 2,
+	EX_FULL = 3,
+};
+
+static inline u64 ex_load(const atomic64_t *a, enum ex_order order, const char *func, int line)
+{
+	ex_yield(OP_STEP, "read", func, line, NULL, false, 1);
+	ex_access(a);
+	if (order & EX_ACQUIRE)
+		ex_acquire((struct sync *)&a->sync);
+	ex_note("read", a, a->v, a->v);
+	return a->v;
+}
+
+static inline void ex_store(atomic64_t *a, u64 v, enum ex_order order, const char *func, int line)
+{
+	ex_yield(OP_STEP, "set", func, line, NULL, false, 1);
+	ex_access(a);
+	a->sync.carries = 0;
+	if (order & EX_RELEASE)
+		ex_release(&a->sync, false);
+	ex_note("set", a, a->v, v);
+	a->v = v;
+}
+
+static inline u64 ex_rmw(atomic64_t *a, u64 clear, u64 set, enum ex_order order, const char *func,
+			 int line)
+{
+	u64 old;
+
+	ex_yield(OP_STEP, "change", func, line, NULL, false, 1);
+	ex_access(a);
+	old = a->v;
+	if (order & EX_ACQUIRE)
+		ex_acquire(&a->sync);
+	if (order & EX_RELEASE)
+		ex_release(&a->sync, true);
+	a->v = (old & ~clear) | set;
+	ex_note("change", a, old, a->v);
+	return old;
+}
+
+static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order order,
+			      const char *func, int line)
+{
+	ex_yield(OP_STEP, "cmpxchg", func, line, NULL, false, 1);
+	ex_access(a);
+	if (a->v != *old) {
+		ex_note("cmpxchg fails", a, *old, a->v);
+		*old = a->v;
+		return false;
+	}
+	if (order & EX_ACQUIRE)
+		ex_acquire(&a->sync);
+	if (order & EX_RELEASE)
+		ex_release(&a->sync, true);
+	ex_note("cmpxchg", a, a->v, new);
+	a->v = new;
+	return true;
+}
+
+#define atomic64_read(a)		ex_load(a, EX_RELAXED, __func__, __LINE__)
+#define atomic64_read_acquire(a)	ex_load(a, EX_ACQUIRE, __func__, __LINE__)
+#define atomic64_set(a, v)		ex_store(a, v, EX_RELAXED, __func__, __LINE__)
+#define atomic64_set_release(a, v)	ex_store(a, v, EX_RELEASE, __func__, __LINE__)
+#define atomic64_or(v, a)		((void)ex_rmw(a, 0, v, EX_RELAXED, __func__, __LINE__))
+#define atomic64_andnot(v, a)		((void)ex_rmw(a, v, 0, EX_RELAXED, __func__, __LINE__))
+#define atomic64_fetch_or(v, a)		ex_rmw(a, 0, v, EX_FULL, __func__, __LINE__)
+#define atomic64_try_cmpxchg(a, old, new)						\
+	ex_cmpxchg(a, old, new, EX_FULL, __func__, __LINE__)
+#define atomic64_try_cmpxchg_release(a, old, new)					\
+	ex_cmpxchg(a, old, new, EX_RELEASE, __func__, __LINE__)
+#define atomic64_try_cmpxchg_relaxed(a, old, new)					\
+	ex_cmpxchg(a, old, new, EX_RELAXED, __func__, __LINE__)
+
+/* Plain memory that others look at: the read or the write itself is the step. */
+#define READ_ONCE(x)		(ex_step("read of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v)	(ex_step("write of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x) = (v))
+#define xchg(ptr, new)									\
+({											\
+	typeof(ptr) __p = (ptr);							\
+	typeof(*__p) __new = (new), __old;						\
+	ex_step("xchg of " #ptr);							\
+	__old = *__p;									\
+	*__p = __new;									\
+	__old;										\
+})
+#define smp_rmb()		do { } while (0)
+#define data_race(expr)		(expr)
+
+static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)
+{
+	ex_assert(lock->holder != current, "takes a spin lock that it has");
+	ex_yield(OP_LOCK, "spin_lock", func, line, lock, false, 1);
+	lock->holder = current;
+	ex_acquire(&lock->sync);
+}
+
+static inline void spin_unlock(spinlock_t *lock)
+{
+	ex_assert(lock->holder == current, "lets go of a spin lock that it does not have");
+	ex_release(&lock->sync, true);
+	lock->holder = NULL;
+}
+
+#define spin_lock(lock)			ex_spin_lock(lock, __func__, __LINE__)
+#define lockdep_assert_held(lock)						\
+	ex_assert((lock)->holder == current, "needs a spin lock that it does not have")
+
+static inline bool in_task(void)
+{
+	return !current->no_owner;
+}
+
+static inline bool signal_pending_state(unsigned int state, struct task_struct *task)
+{
+	if (!(state & TASK_INTERRUPTIBLE))
+		return false;
+	if (task->may_get_signal && !task->signalled)
+		task->signalled = ex_choose(2);
+	return task->signalled;
+}
+
+#define set_current_state(s)	(current->state = (s))
+#define __set_current_state(s)	(current->state = (s))
+
+static inline long ex_schedule(long timeout, const char *func, int line)
+{
+	ex_yield(OP_SLEEP, "sleep", func, line, NULL, timeout != MAX_SCHEDULE_TIMEOUT, 1);
+	current->state = TASK_RUNNING;
+	/* What is left of a limited time: 0, or still something. */
+	return timeout == MAX_SCHEDULE_TIMEOUT ? timeout : current->chosen;
+}
+
+#define schedule_timeout(timeout)	ex_schedule(timeout, __func__, __LINE__)
+
+static inline void wake_up_process(struct task_struct *task)
+{
+	ex_assert(task >= tasks && task < tasks + MAX_TASKS, "wakes what is no task");
+	ex_note("wakes", NULL, 0, task->pid);
+	task->state = TASK_RUNNING;
+}
+
+void rcu_read_lock(void);
+void rcu_read_unlock(void);
+
+/* Spinning: whether the owner runs is for the explorer to choose, and when we have had enough. */
+#ifdef SPIN
+#define IS_ENABLED(option)	1
+#else
+#define IS_ENABLED(option)	0
+#endif
+#define need_resched()			(current->spins == 3 || (current->spins++, ex_choose(2)))
+#define cpu_relax()			do { } while (0)
+#define PIDTYPE_PID			0
+#define find_pid_ns(nr, ns)		(nr)
+#define pid_task(nr, type)		(&tasks[(nr) - 1])
+#define lm_owner_on_cpu(task)		((void)(task), ex_choose(2))
+
+/* A model: what tasks do, what must hold in every state, and at the end. */
+struct model {
+	const char *name;
+	const char *what;
+	void (*init)(void);
+	void (*body[MAX_TASKS])(void);
+	void (*always)(void);
+	void (*end)(void);
+};
+
+extern const struct model models[];
+extern const int nr_models;
+extern struct sync *syncs[];
+extern int nr_syncs;
+void ex_register(struct sync *sync);
+/* For the trace: a name for what is at an address, or NULL. */
+const char *ex_name(const void *where);
+
+#endif /* _VERIFY_EXPLORE_H */
