@@ -143,17 +143,7 @@ void ex_register(struct sync *sync)
 	syncs[nr_syncs++] = sync;
 }
 
-void ex_acquire(struct sync *sync)
-{
-	int d;
-
-	for (d = 0; d < MAX_DATA; d++) {
-		if (sync->carries & (1 << d))
-			seen[d] |= 1 << (current - tasks);
-	}
-}
-
-void ex_release(struct sync *sync, bool add)
+static u8 view(void)
 {
 	u8 view = 0;
 	int d;
@@ -162,7 +152,40 @@ void ex_release(struct sync *sync, bool add)
 		if (seen[d] & (1 << (current - tasks)))
 			view |= 1 << d;
 	}
-	sync->carries = add ? sync->carries | view : view;
+	return view;
+}
+
+static void see(u8 data)
+{
+	int d;
+
+	for (d = 0; d < MAX_DATA; d++) {
+		if (data & (1 << d))
+			seen[d] |= 1 << (current - tasks);
+	}
+	current->pending &= ~data;
+}
+
+void ex_acquire(const struct sync *sync)
+{
+	see(sync->carries);
+}
+
+/* Only map.c's lines have a barrier that makes use of this. */
+void ex_relaxed(const struct sync *sync)
+{
+	if (model->barriers)
+		current->pending |= sync->carries & ~view();
+}
+
+void ex_barrier(void)
+{
+	see(current->pending);
+}
+
+void ex_release(struct sync *sync, bool add)
+{
+	sync->carries = view() | (add ? sync->carries : 0);
 }
 
 void ex_write(unsigned int datum)
@@ -174,6 +197,8 @@ void ex_write(unsigned int datum)
 	seen[datum] = 1 << (current - tasks);
 	for (i = 0; i < nr_syncs; i++)
 		syncs[i]->carries &= ~(1 << datum);
+	for (i = 0; i < nr_tasks; i++)
+		tasks[i].pending &= ~(1 << datum);
 }
 
 /* States */

@@ -58,6 +58,7 @@ struct op {
  * @may_get_signal: a signal may come at any moment
  * @signalled: one is pending
  * @spins: how often it looked at its time slice, which is at its end after three times
+ * @pending: data that reads without order would have passed on, had a barrier followed
  */
 struct task_struct {
 	int pid;
@@ -70,6 +71,7 @@ struct task_struct {
 	bool may_get_signal;
 	bool signalled;
 	int spins;
+	u8 pending;
 };
 
 extern struct task_struct *current;
@@ -82,8 +84,10 @@ void ex_yield(enum op_kind kind, const char *what, const char *func, int line, s
 	      bool timed, int choices);
 void ex_note(const char *what, const void *where, u64 old, u64 new);
 void ex_fail(const char *why);
-void ex_acquire(struct sync *sync);
+void ex_acquire(const struct sync *sync);
 void ex_release(struct sync *sync, bool add);
+void ex_relaxed(const struct sync *sync);
+void ex_barrier(void);
 void ex_write(unsigned int datum);
 /* The model's: somebody looks at a word, or at other memory that may have been freed. */
 void ex_access(const void *where);
@@ -106,7 +110,9 @@ static inline u64 ex_load(const atomic64_t *a, enum ex_order order, const char *
 	ex_yield(OP_STEP, "read", func, line, NULL, false, 1);
 	ex_access(a);
 	if (order & EX_ACQUIRE)
-		ex_acquire((struct sync *)&a->sync);
+		ex_acquire(&a->sync);
+	else
+		ex_relaxed(&a->sync);
 	ex_note("read", a, a->v, a->v);
 	return a->v;
 }
@@ -145,6 +151,7 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 	ex_yield(OP_STEP, "cmpxchg", func, line, NULL, false, 1);
 	ex_access(a);
 	if (a->v != *old) {
+		ex_relaxed(&a->sync);
 		ex_note("cmpxchg fails", a, *old, a->v);
 		*old = a->v;
 		return false;
@@ -184,8 +191,10 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 	*__p = __new;									\
 	__old;										\
 })
+/* Reads only, so of no help for data that is written, too; litmus/ has those who rely on it. */
 #define smp_rmb()		do { } while (0)
-#define data_race(expr)		(expr)
+#define smp_acquire__after_ctrl_dep()	ex_barrier()
+#define data_race(expr)		((void)0, expr)
 
 static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)
 {
@@ -260,6 +269,7 @@ void rcu_read_unlock(void);
 struct model {
 	const char *name;
 	const char *what;
+	bool barriers;
 	void (*init)(void);
 	void (*body[MAX_TASKS])(void);
 	void (*always)(void);

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+# Mistakes that a model must find: sourced by tools/verify.
+# usage: twin PROGRAM MODEL FILE "WHAT IS WRONG" "WHAT THE COUNTEREXAMPLE ENDS WITH" SED-SCRIPT...
+# shellcheck shell=bash disable=SC2016
+
+gone='nobody can go on'
+two='two tasks have one'
+race='a data race'
+
+# The lock
+twin lock two lockmap_lock.h "the lock is taken while held" "$two" \
+	's/!(old & (LM_LOCKED | LM_DEAD)) &&/!(old \& LM_DEAD) \&\&/'
+twin lock three lockmap_lock.h "the fast unlock overlooks waiters" "WAITERS is wrong|$gone" \
+	'/^static .* lm_unlock_fast(/,/^}/s/(old & (LM_WAITERS | LM_HANDOFF)) ||/(old \& LM_HANDOFF) ||/'
+twin lock two lockmap_lock.h "(B) the fast unlock releases nothing" "$race" \
+	'/^static .* lm_unlock_fast(/,/^}/s/try_cmpxchg_release/try_cmpxchg_relaxed/'
+twin lock three lockmap_lock.h "(B) the slow unlock releases nothing" "$race" \
+	'/^static .* lm_unlock_slow(/,/^}/s/try_cmpxchg_release/try_cmpxchg_relaxed/'
+twin lock two lockmap_lock.h "(B) taking the lock acquires nothing" "$race" \
+	'/^static .* lm_acquire(/,/^}/s/try_cmpxchg(/try_cmpxchg_relaxed(/'
+twin lock two lockmap_lock.h "waiters queue up for a free lock" "WAITERS is wrong|$gone" \
+	's/held = old & LM_LOCKED;/held = true;/'
+twin lock two lockmap_lock.h "an unlock wakes nobody" "$gone" \
+	's/(old & LM_HANDOFF) || !(old & LM_WOKEN)/old \& LM_HANDOFF/'
+twin lock two lockmap_lock.h "a woken waiter stays asleep" "$gone" \
+	'/wake_up_process(waiter->wait.private);/{x;s/^/x/;/^x$/{x;d};x}'
+twin lock three lockmap_lock.h "(D) WOKEN is cleared after the look at the lock" "$gone|circles" \
+	's/bool lost = lm_clear_woken(waiter);/bool lost;/' \
+	's/old = lost ? lm_ask/lost = lm_clear_woken(waiter);\n\t\t&/'
+twin lock three lockmap_lock.h "a waiter tries once, and sleeps for a free lock" "$gone" \
+	'/^static .* lm_acquire_queued(/,/^}/s/} while (!\(atomic64_try_cmpxchg.*\));/} while (0);\n\tif (!\1)\n\t\treturn false;/'
+twin lock timeouts lockmap_lock.h "who leaves keeps the wakeup" "$gone" \
+	'/^static .* lm_leave(/,/^}/{/if (waiter->woken)/d;/lm_wake_locked/d}'
+twin lock signal lockmap_lock.h "who leaves keeps the wakeup" "$gone" \
+	'/^static .* lm_leave(/,/^}/{/if (waiter->woken)/d;/lm_wake_locked/d}'
+twin lock timeouts lockmap_lock.h "who leaves overlooks that it was granted the lock" "$gone" \
+	'/^static .* lm_leave(/,/^}/s/return waiter->result != LM_GRANTED;/return true;/'
+twin lock timeouts lockmap_lock.h "who leaves forgets HANDOFF in the word" "HANDOFF to nobody|$gone|circles" \
+	's/u64 gone = .*;/u64 gone = 0;/'
+twin lock three lockmap_lock.h "a hand-off names no new owner's queue" "WAITERS is wrong|$gone" \
+	'/^static .* lm_dequeue(/,/^}/s/gone |= LM_WAITERS;/gone |= LM_WAITERS * 0;/'
+twin lock three lockmap_lock.h "a hand-off frees the lock in between" "$two|WAITERS|strange|$gone|a flag" \
+	'/^static .* lm_grant(/,/^}/s/new = (old & ~(LM_OWNER | LM_VALUE))/new = (old \& ~(LM_LOCKED | LM_OWNER | LM_VALUE))/'
+twin lock shared lockmap_lock.h "the first on the queue is woken, whatever it waits for" "$gone|WOKEN" \
+	'/^static .* lm_wake_function(/,/^}/{/if (waiter->lock != wakeup->lock)/d;/return 0;/d}'
+twin lock retire lockmap_lock.h "who waits for a word that dies is forgotten" "$gone|WAITERS" \
+	's/while ((waiter = lm_first_waiter(wq, lock)))/while ((waiter = NULL))/'
+
+# Circles
+twin lock abba lockmap_deadlock.h "only the owner is looked at, not what it waits for" "$gone" \
+	's/next = lm_blocked_owner(next->lock);/next = NULL;/'
+twin lock circle lockmap_deadlock.h "the check and the entry are two sections" "$gone" \
+	's/^\t\thash_add(/\t\tspin_unlock(\&lm_blocked_lock);\n\t\tspin_lock(\&lm_blocked_lock);\n&/'
+twin lock order lockmap_deadlock.h "who meets any sleeper is refused" "refused" \
+	's/(atomic64_read(&next->lock->word) & LM_OWNER) == waiter->self/next != waiter/'
+twin lock three lockmap_deadlock.h "one that just took the lock is followed to the lock it took" "circles|refused|did not get|$gone" \
+	's/return waiter && waiter->lock != lock ? waiter : NULL;/return waiter;/'
+twin lock abba lockmap_lock.h "who leaves stays in the table of the blocked" "table of the blocked|memory|refused|circles|$gone" \
+	'/^static .* lm_dequeue(/,/^}/s/lm_unblock(waiter);//'
+
+# The map
+twin map map-reuse lockmap.c "the key is not compared again after locking" "another key" \
+	'/^static .* lm_take(/,/^}/s/if (likely(lm_same_key(key, entry)))/if (1)/' \
+	'/^static .* lm_match(/,/^}/s/key->word = atomic64_read(&entry->lock.word);//' \
+	'/^static .* lm_match(/,/^}/s/return !(key->word & LM_DEAD) && lm_seems_same(key, entry);/bool same = lm_seems_same(key, entry);\n\n\tkey->word = atomic64_read(\&entry->lock.word);\n\treturn !(key->word \& LM_DEAD) \&\& same;/'
+twin map map-stale-waiter lockmap.c "the key is not compared again after queueing" "another key" \
+	'/^static .* lm_sleep(/,/^}/s/if (unlikely(!lm_match(key, entry)))/if (0)/'
+twin map map-reuse lockmap_lock.h "a death leaves the version as it was" "another key|freed|$two" \
+	's/((old & LM_VERSION) + LM_VERSION_ONE) | LM_DEAD/(old \& LM_VERSION) | LM_DEAD/' \
+	'/^static .* lm_unlocked(/,/^}/s/LM_VERSION_ONE/0/'
+twin map map-leave lockmap.c "who leaves does not bring the entry back" "is lost" \
+	'/^static void lm_adopt(/,/^}/s/lm_unlock(entry);/;/' \
+	'/^static void lm_adopt(/,/^}/s/lm_acquire(&entry->lock, word, lm_self())/0/'
+twin map map-three lockmap.c "an entry with a waiter is buried" "in use|has a waiter|freed" \
+	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/(LM_LOCKED | LM_VALUE)/'
+twin map map-three lockmap.c "an entry that is held is buried" "in use|has a waiter|freed|$two|lock it" \
+	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/LM_VALUE/'
+twin map map-read-reuse lockmap.c "an entry with a value is buried" "dead|in use|lost|VALUE|another|freed" \
+	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/(LM_LOCKED | LM_WAITERS)/'
+twin map map-refused lockmap.c "an entry that is refused leaves its waiters alone" "$gone|has a waiter|not dead|in use" \
+	'/^static int lm_entry_publish(/,/^}/s/lm_retire(&new->lock, lm_wq(key->map, new));/atomic64_set(\&new->lock.word, lm_dead(atomic64_read(\&new->lock.word)));/'
+twin map map-three lockmap.c "an unlock touches the entry without RCU" "use after free" \
+	'/^static noinline void lm_unlock_tail(/,/^}/{s/rcu_read_lock();//;s/rcu_read_unlock();//;s/return/&/}' \
+	'/^static noinline void lm_unlock_tail(/,/^}/s/if (set & ~old & LM_IDLE)/if (atomic64_read(\&entry->lock.word), set \& ~old \& LM_IDLE)/'
+twin map map-three lockmap.c "(B) nothing is acquired from the word of the key's last entry" "$race" \
+	'/^static int lm_entry_publish(/,/^}/s/smp_acquire__after_ctrl_dep();//'
+twin map map-read lockmap.c "a reader does not look at the word again" "halves|another" \
+	'/^static .* lm_read_value(/,/^}/s/if (unlikely(atomic64_read(&entry->lock.word) != word))/if (0)/'
+twin map map-read-reuse lockmap.c "a reader does not look at the key" "another" \
+	'/^static .* lm_read_value(/,/^}/s/|| !lm_seems_same(key, entry)//' \
+	'/^static .* lm_match(/,/^}/s/&& lm_seems_same(key, entry)//'
+twin map map-reuse lockmap.c "a lookup takes any chain's end for its own" "twice|$two|another" \
+	'/^static .* lm_find(/,/^}/s/while (unlikely(node != RHT_NULLS_MARKER(bucket)))/while (0)/' \
+	'/^static .* lm_find(/,/^}/s/while (unlikely(tbl))/while (0)/'
