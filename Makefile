@@ -10,7 +10,7 @@ export ARCH := um
 endif
 KBUILD = $(MAKE) -C $(KDIR)
 
-.PHONY: modules samples modules_install clean help test demo style bench insns torture test-broken kdir $(USERS:%=%.ko)
+.PHONY: modules samples modules_install clean help test demo style bench insns torture test-broken verify kdir $(USERS:%=%.ko)
 
 modules: kdir
 	+$(KBUILD) M=$(CURDIR) modules
@@ -32,7 +32,7 @@ kdir:
 clean:
 	@for d in . $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
 
-test demo style bench insns torture test-broken:
+test demo style bench insns torture test-broken verify:
 	@tools/$@
 
 help:
@@ -47,6 +47,7 @@ help:
 #? make test-broken      break the code in many ways, one at a time, and see that the torture notices; FILTER=GLOB
 #? make demo             show what the module does, in a virtual machine
 #? make style            checkpatch, sparse, and warnings of gcc and clang on three kernels
+#? make verify           check the locking in all interleavings of a few tasks, and by the kernel's memory model
 #? make bench            measure against other ways to lock a key, in User Mode Linux; QUICK=1 for the main rows
 #? make insns            count instructions per operation, compare with bench/insns.txt (UPDATE=1 writes it)
 #?

@@ -92,3 +92,21 @@ twin map map-read-reuse lockmap.c "a reader does not look at the key" "another" 
 twin map map-reuse lockmap.c "a lookup takes any chain's end for its own" "twice|$two|another" \
 	'/^static .* lm_find(/,/^}/s/while (unlikely(node != RHT_NULLS_MARKER(bucket)))/while (0)/' \
 	'/^static .* lm_find(/,/^}/s/while (unlikely(tbl))/while (0)/'
+
+# All words
+twin words words lockmap_lock.h "two flags are one bit" "each bit" \
+	's/^#define LM_IDLE\t.*/#define LM_IDLE\t\tBIT_ULL(6)/' 's/^#define LM_REFERENCED.*/#define LM_REFERENCED BIT_ULL(6)/'
+twin words words lockmap_lock.h "an unlock forgets HANDOFF" "leaves these alone" \
+	'/^static .* lm_unlocked(/,/^}/s/~(LM_LOCKED /~(LM_LOCKED | LM_HANDOFF /'
+twin words words lockmap_lock.h "a dead word can be locked" "free and alive" \
+	's/!(old & (LM_LOCKED | LM_DEAD)) &&/!(old \& LM_LOCKED) \&\&/'
+
+# Threads
+twin tsan tsan lockmap_lock.h "(B) the fast unlock releases nothing" "data race" \
+	'/^static .* lm_unlock_fast(/,/^}/s/try_cmpxchg_release/try_cmpxchg_relaxed/'
+twin tsan tsan lockmap_lock.h "the result is read before the queue's lock is taken" "data race" \
+	'/^static .* lm_leave(/,/^}/s/spin_lock_irqsave(&wq->lock, flags);/old = waiter->result;\n\t&/' \
+	'/^static .* lm_leave(/,/^}/s/unsigned long flags;/unsigned long flags, old;/' \
+	'/^static .* lm_leave(/,/^}/s/if (waiter->result == LM_WAITING)/if (old == LM_WAITING \&\& waiter->result == LM_WAITING)/'
+twin tsan tsan lockmap_lock.h "who leaves keeps the wakeup" "wakeup was lost" \
+	'/^static .* lm_leave(/,/^}/{/if (waiter->woken)/d;/lm_wake_locked/d}'
