@@ -4,6 +4,11 @@
 #include "lockmap_lock.h"
 #include "lockmap_deadlock.h"
 
+/* Messages are not modelled. */
+static inline void lm_circle_found(struct lm_waiter *waiter)
+{
+}
+
 static struct lm_lock locks[3] __world;
 static struct wait_queue_head wq __world;
 /* Who is in the critical section, and who waits in lm_wait() without a way out. */

@@ -3,11 +3,17 @@
  * Models of the map: the functions of lockmap.c that find, lock, wait for, retire
  * and bury entries, as they are (lines.awk takes them out of the source), over a
  * slab that gives memory away again at once, a table of two chains that does not
- * grow, and a ring of one slot, in which each new idle entry evicts the last.
+ * grow, and a ring of one slot, in which each new idle entry evicts the last, or
+ * which refuses it: the models try both.
  */
 #include "shim.h"
 #include "lockmap_lock.h"
 #include "lockmap_deadlock.h"
+
+/* Messages are not modelled. */
+static inline void lm_circle_found(struct lm_waiter *waiter)
+{
+}
 
 #define IS_ERR(ptr)		((uintptr_t)(ptr) >= (uintptr_t)-4095)
 #define PTR_ERR(ptr)		((int)(intptr_t)(ptr))
@@ -172,6 +178,18 @@ static void lm_entry_free(struct lockmap_entry *entry)
 #define might_lock(lock)		do { } while (0)
 #define lm_contention_begin(lock)	do { } while (0)
 #define lm_contention_end(lock, err)	do { } while (0)
+#define lm_count_wait(key, waiter, err)	do { } while (0)
+#define lm_report_circle(key, circle)	do { } while (0)
+#define lm_is_own(key)			(-EDEADLK)
+#define trace_lockmap_contended(...)	do { } while (0)
+#define trace_lockmap_reclaimed_enabled()	false
+#define lm_trace_reclaimed(entry)	do { } while (0)
+#define ktime_get_ns()			0
+#define kfree(ptr)			do { } while (0)
+#define lm_word_acquire(word)		atomic64_read_acquire(word)
+#define lm_smp_rmb()			smp_rmb()
+#define smp_wmb()			do { } while (0)
+#define LM_READ_TRIES			2
 
 /* The table: chains that end in a marker, and one lock for each. */
 
@@ -260,11 +278,6 @@ static bool lm_same_key(const struct lm_key *key, const struct lockmap_entry *en
 	return READ_ONCE(entry->key) == *(const u64 *)key->data;
 }
 
-static bool lm_seems_same(const struct lm_key *key, const struct lockmap_entry *entry)
-{
-	return lm_same_key(key, entry);
-}
-
 static int lm_entry_set_key(struct lockmap_entry *new, const struct lm_key *key, gfp_t gfp)
 {
 	WRITE_ONCE(new->key, *(const u64 *)key->data);
@@ -284,6 +297,7 @@ static struct lm_ring *lm_ring(struct lockmap *map, u32 hash)
 	return &map->ring;
 }
 
+#define lm_ring_admits(ring)		ex_choose(2)
 #define lm_ring_step(ring)		0
 #define lm_ring_slot(ring, i)		(&(ring)->slot)
 #define atomic_inc(counter)		do { } while (0)
@@ -316,7 +330,7 @@ static const struct lm_how lm_how_timed = { TASK_UNINTERRUPTIBLE, .timed = true,
 static struct lockmap_entry *lock(u64 *k, const struct lm_how *how)
 {
 	struct lm_key key = { &map, k, sizeof(*k), *k & 1 };
-	struct lockmap_entry *entry = lm_lock_slow(&key, NULL, true, how);
+	struct lockmap_entry *entry = lm_lock_key(&key, NULL, true, false, how);
 
 	if (IS_ERR(entry))
 		return entry;
@@ -372,10 +386,9 @@ static void drop(u64 key)
 static void get(u64 k)
 {
 	struct lm_key key = { &map, &k, sizeof(k), k & 1 };
-	unsigned int spins = 0;
 	u64 value[2];
 
-	if (!lm_read_value(&key, value, &spins)) {
+	if (!lm_read_value_spin(&key, value)) {
 		ex_assert(value[0] >> 8 == k, "read another key's value");
 		ex_assert((value[0] & 0xff) == value[1], "read halves of two values");
 	}

@@ -59,10 +59,13 @@ twin lock abba lockmap_lock.h "who leaves stays in the table of the blocked" "ta
 	'/^static .* lm_dequeue(/,/^}/s/lm_unblock(waiter);//'
 
 # The map
-twin map map-reuse lockmap.c "the key is not compared again after locking" "another key" \
-	'/^static .* lm_take(/,/^}/s/if (likely(lm_same_key(key, entry)))/if (1)/' \
-	'/^static .* lm_match(/,/^}/s/key->word = atomic64_read(&entry->lock.word);//' \
-	'/^static .* lm_match(/,/^}/s/return !(key->word & LM_DEAD) && lm_seems_same(key, entry);/bool same = lm_seems_same(key, entry);\n\n\tkey->word = atomic64_read(\&entry->lock.word);\n\treturn !(key->word \& LM_DEAD) \&\& same;/'
+twin map map-reuse lockmap.c "(C) the key is compared before the word is read" "another key" \
+	'/^static .* lm_match(/,/^}/s/key->word = lm_word_acquire(&entry->lock.word);//' \
+	'/^static .* lm_match(/,/^}/s/return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));/bool same = lm_same_key(key, entry);\n\n\tkey->word = atomic64_read(\&entry->lock.word);\n\treturn !(key->word \& LM_DEAD) \&\& same;/'
+twin map map-three lockmap.c "an entry with a waiter is buried by the unlock" "in use|has a waiter|freed" \
+	'/^static bool lm_unlock_bury(/,/^}/s/(LM_WAITERS | LM_IDLE)/LM_IDLE/'
+twin map map-three lockmap.c "an entry that is in the ring is buried by the unlock" "in the ring|freed|twice" \
+	'/^static bool lm_unlock_bury(/,/^}/s/(LM_WAITERS | LM_IDLE)/LM_WAITERS/'
 twin map map-stale-waiter lockmap.c "the key is not compared again after queueing" "another key" \
 	'/^static .* lm_sleep(/,/^}/s/if (unlikely(!lm_match(key, entry)))/if (0)/'
 twin map map-reuse lockmap_lock.h "a death leaves the version as it was" "another key|freed|$two" \
@@ -83,12 +86,11 @@ twin map map-three lockmap.c "an unlock touches the entry without RCU" "use afte
 	'/^static noinline void lm_unlock_tail(/,/^}/{s/rcu_read_lock();//;s/rcu_read_unlock();//;s/return/&/}' \
 	'/^static noinline void lm_unlock_tail(/,/^}/s/if (set & ~old & LM_IDLE)/if (atomic64_read(\&entry->lock.word), set \& ~old \& LM_IDLE)/'
 twin map map-three lockmap.c "(B) nothing is acquired from the word of the key's last entry" "$race" \
-	'/^static int lm_entry_publish(/,/^}/s/smp_acquire__after_ctrl_dep();//'
+	'/^static .* lm_match(/,/^}/s/lm_word_acquire(/atomic64_read(/'
 twin map map-read lockmap.c "a reader does not look at the word again" "halves|another" \
-	'/^static .* lm_read_value(/,/^}/s/if (unlikely(atomic64_read(&entry->lock.word) != word))/if (0)/'
+	'/^static .* lm_read_value(/,/^}/s/if (!lm_unchanged(key, entry))/if (0)/'
 twin map map-read-reuse lockmap.c "a reader does not look at the key" "another" \
-	'/^static .* lm_read_value(/,/^}/s/|| !lm_seems_same(key, entry)//' \
-	'/^static .* lm_match(/,/^}/s/&& lm_seems_same(key, entry)//'
+	'/^static .* lm_match(/,/^}/s/&& data_race(lm_same_key(key, entry))//'
 twin map map-reuse lockmap.c "a lookup takes any chain's end for its own" "twice|$two|another" \
 	'/^static .* lm_find(/,/^}/s/while (unlikely(node != RHT_NULLS_MARKER(bucket)))/while (0)/' \
 	'/^static .* lm_find(/,/^}/s/while (unlikely(tbl))/while (0)/'
