@@ -151,10 +151,7 @@ static ssize_t sessions_write(struct file *file, const char __user *data, size_t
 	len = strcspn(name, "\n ");
 	if (!len || len > MAX_NAME)
 		return -EINVAL;
-	if (name > line)
-		err = end_session(name, len);
-	else
-		err = use_session(name, len, strim(name + len));
+	err = name > line ? end_session(name, len) : use_session(name, len, strim(name + len));
 	return err ?: size;
 }
 
