@@ -10,11 +10,17 @@ static inline void lm_circle_found(struct lm_waiter *waiter)
 }
 
 static struct lm_lock locks[3] __world;
-static struct wait_queue_head wq __world;
-/* Who is in the critical section, and who waits in lm_wait() without a way out. */
+static struct wait_queue_head queues[3] __world;
+/* How many queues the locks share. */
+static unsigned int nr_queues __world;
+/* Who is in the critical section. */
 static struct task_struct *holder[3] __world;
-/* What a refused task had when it was refused. */
 static bool refused __world;
+
+static struct wait_queue_head *queue(unsigned int l)
+{
+	return &queues[l % nr_queues];
+}
 
 void ex_access(const void *where)
 {
@@ -42,11 +48,13 @@ static void init(void)
 {
 	unsigned int i;
 
-	INIT_LIST_HEAD(&wq.head);
-	ex_register(&wq.lock.sync);
+	nr_queues = 1;
 	ex_register(&lm_blocked_lock.sync);
-	for (i = 0; i < ARRAY_SIZE(locks); i++)
+	for (i = 0; i < ARRAY_SIZE(locks); i++) {
+		INIT_LIST_HEAD(&queues[i].head);
+		ex_register(&queues[i].lock.sync);
 		ex_register(&locks[i].word.sync);
+	}
 }
 
 /* What lm_lock_slow() does for a key, without looking for it. */
@@ -72,10 +80,10 @@ static int lock(unsigned int l, unsigned int state, long timeout)
 			return -EDEADLK;
 		if (lm_spin(lock, old, &spins))
 			continue;
-		if (!lm_enqueue(lock, &wq, &waiter, self))
+		if (!lm_enqueue(lock, queue(l), &waiter, self))
 			continue;
-		err = lm_wait(&wq, &waiter, state, timeout);
-		if (err && !lm_leave(&wq, &waiter))
+		err = lm_wait(queue(l), &waiter, state, timeout);
+		if (err && !lm_leave(queue(l), &waiter))
 			err = 0;
 		ex_assert(hlist_unhashed(&waiter.blocked_node), "still in the table of the blocked");
 		ex_assert(waiter.wait.entry.next == &waiter.wait.entry, "still on the queue");
@@ -86,7 +94,7 @@ static int lock(unsigned int l, unsigned int state, long timeout)
 static void unlock(unsigned int l)
 {
 	if (!lm_unlock_fast(&locks[l], LM_VALUE))
-		lm_unlock_slow(&locks[l], &wq, LM_VALUE);
+		lm_unlock_slow(&locks[l], queue(l), LM_VALUE);
 }
 
 static void enter(unsigned int l)
@@ -177,6 +185,12 @@ static void try_twice(void)
 	use(0, TASK_RUNNING, 0);
 }
 
+static void init_queues(void)
+{
+	init();
+	nr_queues = ARRAY_SIZE(queues);
+}
+
 static void init_signals(void)
 {
 	init();
@@ -201,11 +215,12 @@ static void end(void)
 {
 	unsigned int i;
 
-	ex_assert(wq.head.next == &wq.head, "somebody is left on the queue");
 	ex_assert(!lm_blocked[0].first, "somebody is left in the table of the blocked");
-	for (i = 0; i < ARRAY_SIZE(locks); i++)
+	for (i = 0; i < ARRAY_SIZE(locks); i++) {
+		ex_assert(queue(i)->head.next == &queue(i)->head, "somebody is left on the queue");
 		ex_assert(!(locks[i].word.v & ~(LM_VERSION | LM_VALUE | LM_DEAD)),
 			  "a flag is left in a word");
+	}
 }
 
 /* What the flags say, whenever the queue is not being changed. */
@@ -216,11 +231,11 @@ static void flags(void)
 	bool waiters, woken;
 	unsigned int i;
 
-	if (wq.lock.holder)
-		return;
 	for (i = 0; i < ARRAY_SIZE(locks); i++) {
+		if (queue(i)->lock.holder)
+			continue;
 		waiters = woken = false;
-		for (node = wq.head.next; node != &wq.head; node = node->next) {
+		for (node = queue(i)->head.next; node != &queue(i)->head; node = node->next) {
 			waiter = container_of(node, struct lm_waiter, wait.entry);
 			if (waiter->lock != &locks[i])
 				continue;
@@ -236,7 +251,7 @@ static void flags(void)
 /* The holder makes the word a dead one; those who wait have to go away. */
 static void retire(void)
 {
-	lm_retire(&locks[0], &wq);
+	lm_retire(&locks[0], queue(0));
 }
 
 static void init_held(void)
@@ -377,11 +392,14 @@ const struct model models[] = {
 		   .body = { retire, sent_away, sent_away_timed, sent_away }, .end = end_retired),
 	LOCK_MODEL("shared", "two locks on one queue", .body = { once, both, once_b, timed }),
 	LOCK_MODEL("abba", "two tasks, A then B, B then A; a third wants A",
-		   .body = { a_then_b, b_then_a, once }),
-	LOCK_MODEL("abba-timed", "the same, and one has a timeout",
+		   .init = init_queues, .body = { a_then_b, b_then_a, once }),
+	LOCK_MODEL("abba-timed", "the same, and one has a timeout", .init = init_queues,
 		   .body = { a_then_b, b_then_a_timed, once_b }),
-	LOCK_MODEL("circle", "a circle of three tasks", .body = { a_then_b, b_then_c, c_then_a }),
-	LOCK_MODEL("order", "nobody is refused who keeps the order",
+	LOCK_MODEL("abba-shared", "the same, with one queue",
+		   .body = { a_then_b, b_then_a, once }),
+	LOCK_MODEL("circle", "a circle of three tasks", .init = init_queues,
+		   .body = { a_then_b, b_then_c, c_then_a }),
+	LOCK_MODEL("order", "nobody is refused who keeps the order", .init = init_queues,
 		   .body = { a_then_b, a_then_b, b_then_c }, .end = end_order),
 };
 #endif

@@ -379,16 +379,19 @@ static void drop(u64 key)
 {
 	struct lockmap_entry *entry = lock(&key, &lm_how_wait);
 
+	ex_assert(entry->has_value, "a value is lost");
 	entry->has_value = false;
 	unlock(entry);
 }
 
-static void get(u64 k)
+static void get(u64 k, bool there)
 {
 	struct lm_key key = { &map, &k, sizeof(k), k & 1 };
 	u64 value[2];
+	int err = lm_read_value_spin(&key, value);
 
-	if (!lm_read_value_spin(&key, value)) {
+	ex_assert(!there || err != -ENOENT, "a key is not found that is there");
+	if (!err) {
 		ex_assert(value[0] >> 8 == k, "read another key's value");
 		ex_assert((value[0] & 0xff) == value[1], "read halves of two values");
 	}
@@ -419,12 +422,6 @@ static void use_b(void)
 	use(1, &lm_how_wait);
 }
 
-static void use_b_twice(void)
-{
-	use_b();
-	use_b();
-}
-
 static void use_c(void)
 {
 	use(2, &lm_how_wait);
@@ -436,10 +433,33 @@ static void use_a_b(void)
 	use_b();
 }
 
-static void use_c_a(void)
+static void use_b_c(void)
+{
+	use_b();
+	use_c();
+}
+
+static void use_c_b(void)
 {
 	use_c();
+	use_b();
+}
+
+static void get_present_a(void)
+{
+	get(0, true);
+}
+
+static void shrink_use_a(void)
+{
+	shrink();
 	use_a();
+}
+
+static void shrink_use_b(void)
+{
+	shrink();
+	use_b();
 }
 
 static void use_a_timed(void)
@@ -478,12 +498,12 @@ static void put_drop_a_put_c(void)
 
 static void get_a(void)
 {
-	get(0);
+	get(0, false);
 }
 
 static void get_c(void)
 {
-	get(2);
+	get(2, false);
 }
 
 static void init(void)
@@ -516,6 +536,18 @@ static void init_idle(void)
 	entries[0].node.next = RHT_NULLS_MARKER(rht_bucket(&map.tbl, 0));
 	map.tbl.head[0] = (struct rhash_lock_head *)&entries[0].node;
 	map.ring.slot = &entries[0];
+}
+
+/* A has a value, and in front of it is C, idle. */
+static void init_chain(void)
+{
+	init_idle();
+	entries[1] = (struct lockmap_entry) {
+		.lock.word.v = LM_VALUE | 1ULL << 32, .map = &map, .len = 8, .has_value = true,
+	};
+	entries[1].node.next = entries[0].node.next;
+	entries[0].node.next = &entries[1].node;
+	entries[0].key = 2;
 }
 
 /* Each entry is free, or in the table once; idle ones are in the ring. */
@@ -564,15 +596,21 @@ const struct model models[] = {
 	MAP_MODEL("map-refused", "three at once insert one key, two are refused",
 		  .body = { use_a, use_a, use_a }),
 	MAP_MODEL("map-reuse", "the memory of A becomes B's, in another bucket",
-		  .init = init_idle, .body = { use_a_twice, use_b_twice }),
+		  .init = init_idle, .body = { use_a_twice, use_c_b }),
 	MAP_MODEL("map-reuse-chain", "the memory of A becomes that of C, in the same bucket",
-		  .init = init_idle, .body = { use_a_twice, use_c_a }),
+		  .init = init_idle, .body = { use_a_twice, use_b_c }),
 	MAP_MODEL("map-stale-waiter", "who is about to wait for A, whose memory becomes B's",
 		  .init = init_idle, .body = { use_a_b, use_a, shrink }),
 	MAP_MODEL("map-three", "three tasks, two keys, one slot for idle entries",
 		  .init = init_idle, .body = { use_a, use_b, use_a }),
 	MAP_MODEL("map-leave", "a waiter leaves while the clock hand lets go of its entry",
 		  .init = init_idle, .body = { use_a, use_a_timed, shrink_twice }),
+	MAP_MODEL("map-wait", "the clock hand changes the word while a waiter tries for it",
+		  .init = init_idle, .body = { use_a, use_a, shrink }),
+	MAP_MODEL("map-refused-wait", "one waits for an entry that is refused",
+		  .init = init_idle, .body = { use_a, use_a, shrink_use_a }),
+	MAP_MODEL("map-chain", "a reader is led to another chain",
+		  .init = init_chain, .body = { get_present_a, shrink_use_b }),
 	MAP_MODEL("map-try", "a trylock, a shrinker", .init = init_idle,
 		  .body = { use_a, try_a, shrink }),
 	MAP_MODEL("map-read", "a lockless reader, and two values",
