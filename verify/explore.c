@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "shim.h"
 
@@ -42,7 +43,7 @@ int spurious __world;
 static u8 seen[MAX_DATA] __world;
 
 extern char __start_world[], __stop_world[];
-static char stacks[MAX_TASKS][STACK_SIZE] __attribute__((aligned(64)));
+static char stacks[MAX_TASKS][STACK_SIZE] __aligned(64);
 static const struct model *model;
 struct sync *syncs[16];
 int nr_syncs;
@@ -84,8 +85,8 @@ static size_t pile_top, pile_room;
 /* The states by hash; 0 is none. @index: when it was visited first. */
 static struct slot {
 	u64 hash;
-	u32 index;
-} __attribute__((packed, aligned(4))) *table;
+	size_t index;
+} *table;
 static size_t table_size = 1 << 16, nr_states, nr_steps;
 /* By index: the component is complete. And the states of components that are not. */
 static bool *complete;
@@ -95,12 +96,12 @@ static size_t nr_open, index_room;
 /* Save what a function must preserve on this stack; go on with the other one. */
 void switch_stack(void **save, void *to);
 asm(".text\n"
-    "switch_stack:\n"
-    "	push %rbp\n	push %rbx\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
-    "	mov %rsp, (%rdi)\n"
-    "	mov %rsi, %rsp\n"
-    "	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbx\n	pop %rbp\n"
-    "	ret\n");
+	"switch_stack:\n"
+	"	push %rbp\n	push %rbx\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
+	"	mov %rsp, (%rdi)\n"
+	"	mov %rsi, %rsp\n"
+	"	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbx\n	pop %rbp\n"
+	"	ret\n");
 
 /* For tasks */
 
@@ -484,7 +485,7 @@ static void on_fault(int sig)
 		print_trace();
 	}
 	fflush(stdout);
-	_Exit(1);
+	_exit(1);
 }
 
 /* The state we are in, as one that a way led to. */
@@ -560,8 +561,8 @@ static void explore(double limit)
 		if (!failure)
 			look();
 		if (nr_steps % 65536 == 0 && (double)(clock() - begin) / CLOCKS_PER_SEC > limit) {
-			printf("%s: not finished after %.0f s: %zu states, %zu steps\n", model->name,
-			       limit, nr_states, nr_steps);
+			printf("%s: not finished after %.0f s: %zu states, %zu steps\n",
+			       model->name, limit, nr_states, nr_steps);
 			exit(2);
 		}
 	}
@@ -569,7 +570,8 @@ static void explore(double limit)
 	if (failure)
 		print_trace();
 	printf("%s: %s; %zu states, %zu steps, up to %zu in a row, %.1f s\n", model->name,
-	       failure ? "rejected" : "all states visited", nr_states, nr_steps, max_depth, seconds);
+	       failure ? "rejected" : "all states visited", nr_states, nr_steps, max_depth,
+	       seconds);
 	exit(!!failure);
 }
 
@@ -577,7 +579,10 @@ int main(int argc, char **argv)
 {
 	static char alt_stack[65536];
 	stack_t ss = { .ss_sp = alt_stack, .ss_size = sizeof(alt_stack) };
-	struct sigaction sa = { .sa_handler = on_fault, .sa_flags = SA_ONSTACK | SA_NODEFER };
+	struct sigaction sa = {
+		.sa_handler = on_fault,
+		.sa_flags = SA_ONSTACK | SA_NODEFER,
+	};
 	int i;
 
 	for (i = 0; i < nr_models; i++) {

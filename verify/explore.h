@@ -11,7 +11,7 @@
 #ifndef _VERIFY_EXPLORE_H
 #define _VERIFY_EXPLORE_H
 
-#define __world		__attribute__((section("world")))
+#define __world		__section("world")
 #define MAX_TASKS	4
 #define MAX_DATA	8
 
@@ -180,8 +180,10 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 	ex_cmpxchg(a, old, new, EX_RELAXED, __func__, __LINE__)
 
 /* Plain memory that others look at: the read or the write itself is the step. */
-#define READ_ONCE(x)		(ex_step("read of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v)	(ex_step("write of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x) = (v))
+#define READ_ONCE(x)							\
+	(ex_step("read of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v)						\
+	(ex_step("write of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x) = (v))
 #define xchg(ptr, new)									\
 ({											\
 	typeof(ptr) __p = (ptr);							\

@@ -85,7 +85,8 @@ static int lock(unsigned int l, unsigned int state, long timeout)
 		err = lm_wait(queue(l), &waiter, state, timeout);
 		if (err && !lm_leave(queue(l), &waiter))
 			err = 0;
-		ex_assert(hlist_unhashed(&waiter.blocked_node), "still in the table of the blocked");
+		ex_assert(hlist_unhashed(&waiter.blocked_node),
+			  "still in the table of the blocked");
 		ex_assert(waiter.wait.entry.next == &waiter.wait.entry, "still on the queue");
 		return err;
 	}
@@ -227,15 +228,17 @@ static void end(void)
 static void flags(void)
 {
 	const struct lm_waiter *waiter;
-	const struct list_head *node;
+	const struct list_head *head, *node;
 	bool waiters, woken;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(locks); i++) {
 		if (queue(i)->lock.holder)
 			continue;
-		waiters = woken = false;
-		for (node = queue(i)->head.next; node != &queue(i)->head; node = node->next) {
+		waiters = false;
+		woken = false;
+		head = &queue(i)->head;
+		for (node = head->next; node != head; node = node->next) {
 			waiter = container_of(node, struct lm_waiter, wait.entry);
 			if (waiter->lock != &locks[i])
 				continue;
@@ -368,12 +371,13 @@ const struct model models[] = {
 	  .end = end, .body = { once, once, once } },
 };
 #else
-#define LOCK_MODEL(n, w, ...)	{ .name = n, .what = w, .init = init, .always = flags, .end = end, \
-				  __VA_ARGS__ }
+#define LOCK_MODEL(n, w, ...)	{ .name = n, .what = w, .init = init, .always = flags, \
+				  .end = end, __VA_ARGS__ }
 
 const struct model models[] = {
 	LOCK_MODEL("two", "2 tasks lock and unlock 3 times", .body = { thrice, thrice }),
-	LOCK_MODEL("three", "3 tasks lock and unlock twice, twice, once", .body = { twice, twice, once }),
+	LOCK_MODEL("three", "3 tasks lock and unlock twice, twice, once",
+		   .body = { twice, twice, once }),
 	LOCK_MODEL("four", "4 tasks lock and unlock", .body = { once, once, once, once }),
 	LOCK_MODEL("spurious", "3 tasks, two wakeups out of the blue", .init = init_spurious,
 		   .body = { twice, once, once }),

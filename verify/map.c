@@ -157,7 +157,8 @@ static void lm_entry_free(struct lockmap_entry *entry)
 	ex_step("free");
 	ex_assert(!entry->free, "freed twice");
 	ex_assert(entry->lock.word.v & LM_DEAD, "frees an entry that is not dead");
-	ex_assert(!(entry->lock.word.v & (LM_LOCKED | LM_WAITERS)), "frees an entry that is in use");
+	ex_assert(!(entry->lock.word.v & (LM_LOCKED | LM_WAITERS)),
+		  "frees an entry that is in use");
 	ex_assert(map.ring.slot != entry, "frees an entry that is in the ring");
 	for (i = 0; i < NR_QUEUES; i++) {
 		for (node = map.wq[i].head.next; node != &map.wq[i].head; node = node->next) {
@@ -335,7 +336,7 @@ static struct lockmap_entry *lock(u64 *k, const struct lm_how *how)
 	if (IS_ERR(entry))
 		return entry;
 	ex_assert(entry->key == *k, "locked another key");
-	ex_assert(entry->lock.word.v & LM_LOCKED, "did not lock it");
+	ex_assert(entry->lock.word.v & LM_LOCKED, "a key is had without being LOCKED");
 	ex_assert(!holder[*k], "two tasks have one key");
 	holder[*k] = current;
 	ex_write(*k);
@@ -387,7 +388,7 @@ static void drop(u64 key)
 static void get(u64 k, bool there)
 {
 	struct lm_key key = { &map, &k, sizeof(k), k & 1 };
-	u64 value[2];
+	u64 value[2] = {};
 	int err = lm_read_value_spin(&key, value);
 
 	ex_assert(!there || err != -ENOENT, "a key is not found that is there");

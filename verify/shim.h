@@ -29,6 +29,8 @@ typedef unsigned int gfp_t;
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define noinline
+#define __aligned(n)		__attribute__((aligned(n)))
+#define __section(name)		__attribute__((section(name)))
 #define __releases(x)
 #define max(a, b)		((a) > (b) ? (a) : (b))
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))

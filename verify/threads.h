@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* Real threads: the kernel's atomics are those of C11, spin locks are mutexes, sleep is a condition. */
+/* Real threads: atomics are those of C11, spin locks are mutexes, sleep is a condition. */
 #ifndef _VERIFY_THREADS_H
 #define _VERIFY_THREADS_H
 

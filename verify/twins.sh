@@ -75,7 +75,7 @@ twin map map-leave lockmap.c "who leaves does not bring the entry back" "is lost
 	'/^static void lm_adopt(/,/^}/s/lm_acquire(&entry->lock, word, lm_self())/0/'
 twin map map-three lockmap.c "an entry with a waiter is buried" "in use|has a waiter|freed" \
 	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/(LM_LOCKED | LM_VALUE)/'
-twin map map-three lockmap.c "an entry that is held is buried" "in use|has a waiter|freed|$two|lock it" \
+twin map map-three lockmap.c "an entry that is held is buried" "in use|has a waiter|freed|$two|without being LOCKED" \
 	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/LM_VALUE/'
 twin map map-read-reuse lockmap.c "an entry with a value is buried" "a value is lost" \
 	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/(LM_LOCKED | LM_WAITERS)/'

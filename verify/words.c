@@ -19,8 +19,8 @@ static inline void lm_unblock(struct lm_waiter *waiter)
 u64 nondet_u64(void);
 #define check(cond, why)	__CPROVER_assert(cond, why)
 
-#define FLAGS	(LM_LOCKED | LM_WAITERS | LM_HANDOFF | LM_VALUE | LM_DEAD | LM_IDLE | LM_REFERENCED | \
-		 LM_WOKEN)
+#define FLAGS	(LM_LOCKED | LM_WAITERS | LM_HANDOFF | LM_VALUE | LM_DEAD | LM_IDLE | \
+		 LM_REFERENCED | LM_WOKEN)
 
 int main(void)
 {
@@ -36,7 +36,8 @@ int main(void)
 	check(!(new & (LM_LOCKED | LM_OWNER)), "an unlocked word has no owner");
 	check((new & LM_VALUE) == (set & LM_VALUE), "VALUE is what the unlock says");
 	check((new & (LM_WAITERS | LM_HANDOFF | LM_WOKEN | LM_DEAD)) ==
-	      (old & (LM_WAITERS | LM_HANDOFF | LM_WOKEN | LM_DEAD)), "an unlock leaves these alone");
+	      (old & (LM_WAITERS | LM_HANDOFF | LM_WOKEN | LM_DEAD)),
+	      "an unlock leaves these alone");
 	check(!!(new & LM_IDLE) == !!((old | set) & LM_IDLE), "IDLE stays, or is set");
 	check(!!(new & LM_REFERENCED) == (!!(old & LM_REFERENCED) || (old & set & LM_IDLE)),
 	      "REFERENCED if it was IDLE before");
@@ -49,7 +50,8 @@ int main(void)
 	if (lm_acquire(&lock, old, self)) {
 		check(!(old & (LM_LOCKED | LM_DEAD)), "only what is free and alive can be locked");
 		check(lock.word.v == (old | LM_LOCKED | self), "only LOCKED and the owner are set");
-		check((old & LM_OWNER) || (lock.word.v & LM_OWNER) == self, "the owner is the caller");
+		check((old & LM_OWNER) || (lock.word.v & LM_OWNER) == self,
+		      "the owner is the caller");
 	} else {
 		check(lock.word.v == old, "a word that was not locked is as it was");
 	}
