@@ -62,7 +62,7 @@ twin map map-reuse lockmap.c "(C) the key is compared before the word is read" "
 	'/^static .* lm_match(/,/^}/s/return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));/bool same = lm_same_key(key, entry);\n\n\tkey->word = atomic64_read(\&entry->lock.word);\n\treturn !(key->word \& LM_DEAD) \&\& same;/'
 twin map map-three lockmap.c "an entry with a waiter is buried by the unlock" "in use|has a waiter|freed" \
 	'/^static bool lm_unlock_bury(/,/^}/s/(LM_WAITERS | LM_IDLE)/LM_IDLE/'
-twin map map-three lockmap.c "an entry that is in the ring is buried by the unlock" "in the ring|freed|twice" \
+twin map map-leave lockmap.c "an entry that is in the ring is buried by the unlock" "in the ring|freed|twice" \
 	'/^static bool lm_unlock_bury(/,/^}/s/(LM_WAITERS | LM_IDLE)/LM_WAITERS/'
 twin map map-stale-waiter lockmap.c "the key is not compared again after queueing" "another key" \
 	'/^static .* lm_sleep(/,/^}/s/if (unlikely(!lm_match(key, entry)))/if (0)/'
