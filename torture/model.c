@@ -28,7 +28,8 @@ struct lmt_map lmt_maps[] = {
 		      .max_idle = 2, }, .keys = 100 },
 	{ .params = { .name = "long", .key_len = LMT_MAX_KEY, .flags = LOCKMAP_VAR_KEY,
 		      .nr_shards = 1, .max_idle = 2 }, .keys = 24 },
-	{ .params = { .name = "own", .key_len = 8, .nr_shards = 1, .max_idle = 1 } },
+	{ .params = { .name = "own", .key_len = 8, .nr_shards = 1, .max_idle = 1,
+		      .cmp = lmt_cmp_reverse } },
 };
 
 /*

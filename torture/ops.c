@@ -12,7 +12,7 @@
 
 #include "torture.h"
 
-#define LMT_BRIEF_KEYS	48	/* keys of a brief map */
+#define LMT_BRIEF_KEYS	300	/* keys of a brief map: its tables grow and shrink */
 
 const struct lmt_refusal lmt_refusals[LMT_REFUSALS] = {
 	{ -EBUSY, "busy" }, { -ETIMEDOUT, "timeout" }, { -EINTR, "signal" },
@@ -288,22 +288,22 @@ static void lmt_op_contains(struct lmt_actor *a)
 static bool lmt_set(struct lmt_actor *a, struct lmt_map *m, unsigned int index, bool insert)
 {
 	bool copy = lmt_once_in(a, 2), had;
-	struct lmt_value new, old;
+	struct lmt_value *old = copy ? &a->old : NULL;
 	struct lmt_key key;
 	int ret;
 
 	lmt_key_init(&key, m, index);
 	lmt_waits(a, m, index, LMT_LOCK);
-	lmt_value_make(&new, m, index, lmt_rnd(a), 0);
+	lmt_value_make(&a->new, m, index, lmt_rnd(a), 0);
 	if (insert)
-		ret = lockmap_insert(m->map, key.data, key.len, &new, copy ? &old : NULL);
+		ret = lockmap_insert(m->map, key.data, key.len, &a->new, old);
 	else
-		ret = lockmap_remove(m->map, key.data, key.len, copy ? &old : NULL);
+		ret = lockmap_remove(m->map, key.data, key.len, old);
 	had = insert ? ret == 1 : ret == 0;
 	if (insert && ret >= 0)
-		lmt_value_born(m, index, &new);
-	if (had && copy)
-		lmt_value_back(a, m, index, &old);
+		lmt_value_born(m, index, &a->new);
+	if (had && old)
+		lmt_value_back(a, m, index, old);
 	if (ret < 0 && ret != -ENOENT && !lmt_may_refuse(LMT_LOCK, ret, false, 0, 0))
 		lmt_fail(a, m, index, "error code", "%s: %d", insert ? "insert" : "remove", ret);
 	if (ret < 0)
@@ -593,10 +593,21 @@ static int lmt_brief_count(const void *key, size_t len, void *value, void *arg)
 	return 0;
 }
 
+/* Also while a table is being replaced by another. */
+static void lmt_brief_walk(struct lmt_actor *a, struct lockmap *map, unsigned int want)
+{
+	unsigned int visited = 0;
+
+	if (lockmap_for_each(map, lmt_brief_count, &visited) || visited != want ||
+	    lockmap_len(map) != want)
+		lmt_fail(a, NULL, 0, "brief map", "%u visited of %u, len %zu", visited, want,
+			 lockmap_len(map));
+}
+
 static void lmt_brief_use(struct lmt_actor *a, struct lockmap *map)
 {
 	DECLARE_BITMAP(has, LMT_BRIEF_KEYS) = { };
-	unsigned int i, visited = 0;
+	unsigned int i;
 	u64 key, value;
 	int ret, want;
 	bool insert;
@@ -619,10 +630,10 @@ static void lmt_brief_use(struct lmt_actor *a, struct lockmap *map)
 		if (ret != (insert ? 0 : -ENOENT) || (insert && value != ~key))
 			lmt_fail(a, NULL, key, "brief map", "get: %d", ret);
 		assign_bit(key, has, insert);
+		if (lmt_once_in(a, 32))
+			lmt_brief_walk(a, map, bitmap_weight(has, LMT_BRIEF_KEYS));
 	}
-	if (lockmap_for_each(map, lmt_brief_count, &visited) || visited != lockmap_len(map) ||
-	    visited != bitmap_weight(has, LMT_BRIEF_KEYS))
-		lmt_fail(a, NULL, 0, "brief map", "%u visited, len %zu", visited, lockmap_len(map));
+	lmt_brief_walk(a, map, bitmap_weight(has, LMT_BRIEF_KEYS));
 	if (lmt_once_in(a, 2) && (lockmap_clear(map) || !lockmap_is_empty(map)))
 		lmt_fail(a, NULL, 0, "brief map", "is not empty after clear");
 }

@@ -171,6 +171,8 @@ struct lmt_focus {
  * @longest: its longest wait for a key or batch, in nanoseconds
  * @refused: how often, by lmt_refusals[]
  * @ops: how many operations, by lmt_ops[]
+ * @new: room for a value to be put in
+ * @old: room for one that comes out
  * @seen: keys that a walk of it visited
  * @keys: room for those of a batch
  * @batch: points to @keys
@@ -196,6 +198,8 @@ struct lmt_actor {
 	u64 longest;
 	unsigned long refused[LMT_REFUSALS];
 	unsigned long ops[LMT_OPS];
+	struct lmt_value new;
+	struct lmt_value old;
 	unsigned long *seen;
 	struct lmt_key keys[LMT_MAX_BATCH];
 	struct lockmap_key batch[LMT_MAX_BATCH];
