@@ -28,7 +28,7 @@ struct lmt_map lmt_maps[] = {
 		      .max_idle = 2, }, .keys = 100 },
 	{ .params = { .name = "long", .key_len = LMT_MAX_KEY, .flags = LOCKMAP_VAR_KEY,
 		      .nr_shards = 1, .max_idle = 2 }, .keys = 24 },
-	{ .params = { .name = "own", .key_len = 8, .nr_shards = 1, .max_idle = 1,
+	{ .params = { .name = "own", .key_len = 8, .nr_shards = 1, .max_idle = 8,
 		      .cmp = lmt_cmp_reverse } },
 };
 
@@ -98,7 +98,7 @@ static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_
 	int ret = memcmp(b, a, b_len);
 
 	/* Now and then give others time to change what was compared. */
-	if (data_race(++n) % 64 == 0)
+	if (data_race(++n) % 8 == 0)
 		udelay(3);
 	return ret;
 }
