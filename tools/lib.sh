@@ -42,6 +42,14 @@ lock() {
 	flock 9
 }
 
+# Copy the sources, with nothing that was built of them. Not only what is committed.
+# usage: copy_sources DIR
+copy_sources() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	tar -C "$LOCKMAP_TOP" -c --exclude-vcs --exclude-vcs-ignores --exclude=bench/out . | tar -C "$1" -x
+}
+
 # The mirror that this machine's own apt uses for Debian itself.
 debian_mirror() {
 	local uri
