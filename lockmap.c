@@ -491,6 +491,7 @@ static __always_inline bool lm_match(struct lm_key *key, const struct lockmap_en
 		return false;
 	/* (C) the word before the key; pairs with lm_entry_publish(). */
 	key->word = lm_word_acquire(&entry->lock.word);
+	/* If the key changes under us, so does the word. */
 	return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));
 }
 

@@ -55,7 +55,7 @@
 #define lm_smp_rmb()		barrier()
 #define lm_word_acquire(word)	({ u64 __w = atomic64_read(word); barrier(); __w; })
 #else
-#define lm_smp_rmb()		smp_rmb()
+#define lm_smp_rmb()		smp_rmb() /* callers say what it pairs with */
 #define lm_word_acquire(word)	((u64)atomic64_read_acquire(word))
 #endif
 
