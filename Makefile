@@ -10,7 +10,9 @@ export ARCH := um
 endif
 KBUILD = $(MAKE) -C $(KDIR)
 
-.PHONY: modules samples modules_install clean help test demo style bench insns torture test-broken verify kdir $(USERS:%=%.ko)
+SCRIPTS := test test-intree test-deb torture test-broken demo style bench insns verify deb
+
+.PHONY: modules samples modules_install clean help kdir $(SCRIPTS) $(USERS:%=%.ko)
 
 modules: kdir
 	+$(KBUILD) M=$(CURDIR) modules
@@ -32,7 +34,7 @@ kdir:
 clean:
 	@for d in . $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
 
-test demo style bench insns torture test-broken verify:
+$(SCRIPTS):
 	@tools/$@
 
 help:
@@ -45,6 +47,9 @@ help:
 #? make test             run all tests in virtual machines; installs and loads nothing here
 #? make torture          run random operations of many tasks, with checks, on many kernels; SECONDS_EACH=30, FULL=1 for long
 #? make test-broken      break the code in many ways, one at a time, and see that the torture notices; FILTER=GLOB
+#? make test-intree      build it into a kernel tree, as lib/lockmap, and run its tests with kunit.py
+#? make deb              build Debian packages, in the cache folder
+#? make test-deb         install those in a Debian system of their own, upgrade, boot, remove (as root)
 #? make demo             show what the module does, in a virtual machine
 #? make style            checkpatch, sparse, and warnings of gcc and clang on three kernels
 #? make verify           check the locking in all interleavings of a few tasks, and by the kernel's memory model
@@ -56,4 +61,5 @@ help:
 #? FILTER=GLOB           make test: only the tests of this name; "smoke" is the one on Debian's kernel
 #? KERNELS="smp debug"   make test: User Mode Linux kernels to test in: smp, kasan, debug (lockdep, one CPU), up
 #? SMOKE="6.1 6.12-rt"   make test: Debian's kernels for the smoke test: 6.1, 6.12, 6.12-rt
+#? SUITES="bookworm trixie"  make test-deb: the Debian releases to try
 #? LOCKMAP_CACHE=DIR     where kernels are kept (default: ~/.cache/lockmap)
