@@ -232,7 +232,9 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
  * @len: how many
  *
  * A lock that was taken in softirq belongs to no task; see
- * lockmap_entry_disown().
+ * lockmap_entry_disown(). Whoever is refused in softirq may have interrupted the
+ * holder, who cannot go on before the softirq ends: try again a few times, not
+ * until it works.
  *
  * Context: Process context or softirq. Never sleeps: may be called with
  * spinlocks held or bottom halves off.
