@@ -31,6 +31,8 @@ twin lock timeouts lockmap_lock.h "who leaves keeps the wakeup" "$gone" \
 	'/^static .* lm_leave(/,/^}/{/if (waiter->woken)/d;/lm_wake_locked/d}'
 twin lock signal lockmap_lock.h "who leaves keeps the wakeup" "$gone" \
 	'/^static .* lm_leave(/,/^}/{/if (waiter->woken)/d;/lm_wake_locked/d}'
+twin lock timeouts lockmap_lock.h "an unlock hands over to a waiter that has left" "$gone|a flag" \
+	'/^static .* lm_unlock_slow(/,/^}/s/if (lm_unlock_hand_off(lock, wq, set))/if (lm_unlock_hand_off(lock, wq, set) || true)/'
 twin lock timeouts lockmap_lock.h "who leaves overlooks that it was granted the lock" "$gone|a flag" \
 	'/^static .* lm_leave(/,/^}/s/return waiter->result != LM_GRANTED;/return true;/'
 twin lock timeouts lockmap_lock.h "who leaves forgets HANDOFF in the word" "HANDOFF to nobody|$gone|circles" \
