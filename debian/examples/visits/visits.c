@@ -15,7 +15,7 @@ static int visit(u64 user)
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
 	count = visits_entry_get_or_insert(entry, NULL);	/* 0 if there was none */
-	pr_info("user %llu: visit %llu\n", user, ++*count);
+	pr_info("user %llu: number %llu\n", user, ++*count);
 	visits_unlock(entry);
 	return 0;
 }
