@@ -25,6 +25,11 @@
 #include <asm/unaligned.h>
 #endif
 
+/* 6.5, and a stable backport to 6.1. */
+#ifndef struct_size_t
+#define struct_size_t(type, member, count)	struct_size((type *)NULL, member, count)
+#endif
+
 /* 7.0 */
 #ifndef kzalloc_obj
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
