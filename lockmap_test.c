@@ -4110,9 +4110,14 @@ static struct {
 static void *find_knob(const char *name)
 {
 	struct dentry *dir = debugfs_lookup("failslab", NULL);
-	struct dentry *file = dir ? debugfs_lookup(name, dir) : NULL;
-	void *knob = file ? d_inode(file)->i_private : NULL;
+	struct dentry *file;
+	void *knob;
 
+	/* An error without CONFIG_DEBUG_FS. */
+	if (IS_ERR_OR_NULL(dir))
+		return NULL;
+	file = debugfs_lookup(name, dir);
+	knob = file ? d_inode(file)->i_private : NULL;
 	dput(file);
 	dput(dir);
 	return knob;
