@@ -7,6 +7,7 @@
 #define _LOCKMAP_COMPAT_H
 
 #include <linux/math64.h>
+#include <linux/overflow.h>
 #include <linux/rhashtable.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
