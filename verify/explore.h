@@ -195,7 +195,6 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 })
 /* Reads only, so of no help for data that is written, too; litmus/ has those who rely on it. */
 #define smp_rmb()		do { } while (0)
-#define smp_acquire__after_ctrl_dep()	ex_barrier()
 #define data_race(expr)		((void)0, expr)
 
 static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)

@@ -57,7 +57,7 @@ static void init(void)
 	}
 }
 
-/* What lm_lock_slow() does for a key, without looking for it. */
+/* What lm_lock_key() does for a key, without looking for it. */
 static int lock(unsigned int l, unsigned int state, long timeout)
 {
 	struct lm_lock *lock = &locks[l];

@@ -45,7 +45,7 @@ static unsigned int roll(unsigned int n)
 	return rand_r(&current->seed) % n;
 }
 
-/* What lm_lock_slow() does for a key, without looking for it. */
+/* What lm_lock_key() does for a key, without looking for it. */
 static int lock(struct lm_lock *lock, unsigned int state, long timeout)
 {
 	struct lm_waiter waiter;
