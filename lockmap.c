@@ -92,7 +92,15 @@
 /* How many referenced entries the clock hand passes before it takes one all the same. */
 #define LM_RING_CHANCES	16
 /* A full ring takes one newcomer of so many. */
-#define LM_RING_ADMIT	32
+#define LM_RING_ADMIT	128
+/* How many idle entries a map has room for as long as few keys come back. */
+#define LM_IDLE_FIRST	1024U
+/* With one newcomer of so many a slot is looked at. */
+#define LM_RING_LOOK	8
+/* If of so many looks so many saw a key that came back, there will be so many times the room. */
+#define LM_RING_LOOKS	64
+#define LM_RING_BACK	8
+#define LM_RING_MORE	8
 /* How many buckets a walk looks at in one RCU read side section. */
 #define LM_WALK_WINDOW	256
 /* An entry is one object of a slab cache, which needs a little for itself. */
@@ -156,9 +164,11 @@ struct lockmap_entry {
  * struct lm_ring - the idle entries of some shards, and a clock hand
  * @hand: the slot that was used last; atomic
  * @size: number of slots there are; grows with the hand
- * @limit: number of slots there may be; constant
+ * @room: number of slots it may grow to for now
+ * @limit: the most that @room may be; constant
  * @used: number of slots with an entry; atomic
  * @refused: counts newcomers while the ring is full; roughly, without a lock
+ * @back: how many of the last looks saw a key that came back; likewise
  * @chunk: the slots, LM_RING_FIRST in the first and as many as all before in
  *	each other. Set once, before @size includes them. A slot changes by xchg()
  *	alone: who takes an entry out of one has the only reference that may bury it
@@ -166,9 +176,11 @@ struct lockmap_entry {
 struct lm_ring {
 	atomic_t hand;
 	unsigned int size;
+	unsigned int room;
 	unsigned int limit;
 	atomic_t used;
 	unsigned int refused;
+	unsigned int back;
 	struct lockmap_entry **chunk[LM_RING_CHUNKS];
 } ____cacheline_aligned_in_smp;
 
@@ -765,15 +777,13 @@ static struct lockmap_entry **lm_ring_slot(struct lm_ring *ring, unsigned int i)
 	return &ring->chunk[n][n ? i - (LM_RING_FIRST << (n - 1)) : i];
 }
 
-/* Add the chunk that begins with slot @size. Return: false when there is no memory or no need. */
+/* Add the chunk that begins with slot @size, below the limit. Return: false if there is no memory. */
 static bool lm_ring_grow(struct lm_ring *ring, unsigned int size, gfp_t gfp)
 {
 	unsigned int n = size ? ilog2(size / LM_RING_FIRST) + 1 : 0;
 	unsigned int more = min(size ?: LM_RING_FIRST, ring->limit - size);
 	struct lockmap_entry **chunk;
 
-	if (!more)
-		return false;
 	chunk = kcalloc(more, sizeof(*chunk), gfp | __GFP_NOWARN);
 	if (!chunk)
 		return false;
@@ -793,7 +803,8 @@ static unsigned int lm_ring_step(struct lm_ring *ring)
 		/* Pairs with lm_ring_grow(). */
 		size = smp_load_acquire(&ring->size);
 		next = hand + 1;
-		if (next >= size && !lm_ring_grow(ring, size, GFP_NOWAIT))
+		if (next >= size &&
+		    (size >= READ_ONCE(ring->room) || !lm_ring_grow(ring, size, GFP_NOWAIT)))
 			next = 0;
 	} while (!atomic_try_cmpxchg(&ring->hand, &hand, next));
 	return next;
@@ -828,6 +839,26 @@ static bool lm_ring_evict(struct lockmap_entry *entry, bool spare)
 }
 
 /*
+ * Look at slots here and there, and make room when keys come back. Those that never
+ * do would fill the caches with entries, and the table with chains.
+ *
+ * Context: RCU read side; the entry may be buried meanwhile.
+ */
+static void lm_ring_look(struct lm_ring *ring, unsigned int nr)
+{
+	/* Pairs with lm_ring_grow(). */
+	unsigned int size = smp_load_acquire(&ring->size);
+	struct lockmap_entry *entry = READ_ONCE(*lm_ring_slot(ring, hash_32(nr, 32) % size));
+	unsigned int back = nr % LM_RING_LOOKS ? READ_ONCE(ring->back) : 0;
+
+	if (entry && (atomic64_read(&entry->lock.word) & LM_REFERENCED))
+		back++;
+	WRITE_ONCE(ring->back, back);
+	if (back >= LM_RING_BACK)
+		WRITE_ONCE(ring->room, min_t(u64, (u64)size * LM_RING_MORE, ring->limit));
+}
+
+/*
  * Whether a newcomer is let in. For keys that never come back a full ring is a
  * waste: each would push out an entry that went cold long ago, and costs its cache
  * misses. Keys that do come back get in before long. (Bimodal insertion: Qureshi
@@ -835,11 +866,13 @@ static bool lm_ring_evict(struct lockmap_entry *entry, bool spare)
  */
 static bool lm_ring_admits(struct lm_ring *ring)
 {
-	unsigned int refused = READ_ONCE(ring->refused);
+	unsigned int room = READ_ONCE(ring->room), refused = READ_ONCE(ring->refused);
 
-	if ((unsigned int)atomic_read(&ring->used) < ring->limit)
+	if ((unsigned int)atomic_read(&ring->used) < room)
 		return true;
 	WRITE_ONCE(ring->refused, refused + 1);
+	if (refused % LM_RING_LOOK == 0 && room < ring->limit)
+		lm_ring_look(ring, refused / LM_RING_LOOK);
 	return refused % LM_RING_ADMIT == 0;
 }
 
@@ -2316,6 +2349,7 @@ static int lm_rings_init(struct lockmap *map)
 
 		atomic_set(&ring->hand, -1);
 		ring->limit = min(idle / map->nr_rings, LM_RING_FIRST << (LM_RING_CHUNKS - 1));
+		ring->room = min(ring->limit, max(LM_RING_FIRST, LM_IDLE_FIRST / map->nr_rings));
 		/* One chunk at least, so that there always is a slot. */
 		if (!lm_ring_grow(ring, 0, GFP_KERNEL))
 			return -ENOMEM;
