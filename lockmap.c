@@ -777,7 +777,7 @@ static struct lockmap_entry **lm_ring_slot(struct lm_ring *ring, unsigned int i)
 	return &ring->chunk[n][n ? i - (LM_RING_FIRST << (n - 1)) : i];
 }
 
-/* Add the chunk that begins with slot @size, below the limit. Return: false if there is no memory. */
+/* Add the chunk that begins with slot @size, which is below the limit, if there is memory. */
 static bool lm_ring_grow(struct lm_ring *ring, unsigned int size, gfp_t gfp)
 {
 	unsigned int n = size ? ilog2(size / LM_RING_FIRST) + 1 : 0;
