@@ -2793,52 +2793,216 @@ static void batch_meets_own_key(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
 }
 
-/* Hold one key and want the next: three of these make a circle. */
+/*
+ * Circles of tasks, each of which holds a key and wants the next one's, by any
+ * call. Keys with odd numbers are in another map. Lockdep would complain of the
+ * order, and rightly.
+ */
+struct circle {
+	struct lockmap *map[2];
+	u64 size;
+
+	/* of circles_race() */
+	bool may_give_up;
+	wait_queue_head_t all_there;
+	atomic_t arrived;
+	atomic_t refused;
+	atomic_t gave_up;
+};
+
+static struct circle *make_circle(struct kunit *test, u64 size)
+{
+	struct circle *c = get_memory(test, sizeof(*c));
+
+	c->map[0] = make_u64_map(test);
+	c->map[1] = make_u64_map(test);
+	c->size = size;
+	init_waitqueue_head(&c->all_there);
+	return c;
+}
+
+static void break_up(struct kunit *test, struct circle *c)
+{
+	struct fixture *fx = test->priv;
+
+	for (u64 n = 0; n < c->size; n++)
+		expect_free(test, c->map[n % 2], n, n);
+	drop_map(test, c->map[0]);
+	drop_map(test, c->map[1]);
+	kvfree(fx->blocks[--fx->nr_blocks]);
+}
+
+static int want(struct circle *c, u64 n, enum op op, unsigned long timeout)
+{
+	unsigned long visits = 0;
+	u64 key = key_of(n);
+	int ret;
+
+	ret = do_op(c->map[n % 2], op, &key, sizeof(key), timeout, &visits);
+	return ret == -ENOENT ? 0 : min(ret, 0);
+}
+
 static int hold_and_want(struct worker *w)
 {
-	struct lockmap_entry *first = lock_nr(w->map, w->key), *second;
-	u64 key = key_of(w->key + 1);
+	struct circle *c = w->arg;
+	struct lockmap_entry *entry;
 
-	if (IS_ERR_OR_NULL(first))
-		return PTR_ERR(first) ?: -EFAULT;
-	calling(w);
-	second = w->op == OP_LOCK ? lockmap_lock(w->map, &key, sizeof(key)) :
-				    lockmap_lock_timeout(w->map, &key, sizeof(key), w->timeout);
-	w->ret = lock_error(second);
-	lockmap_unlock(first);
-	return w->ret;
+	lockdep_off();
+	entry = lock_nr(c->map[w->key % 2], w->key);
+	if (!IS_ERR_OR_NULL(entry)) {
+		calling(w);
+		w->ret = want(c, w->key + 1, w->op, PATIENCE);
+		lockmap_unlock(entry);
+	}
+	lockdep_on();
+	return IS_ERR_OR_NULL(entry) ? -EFAULT : w->ret;
 }
 
 static void circles_are_refused(struct kunit *test)
 {
-	for (u64 size = 2; size <= 4; size++) {
-		struct lockmap *map = make_u64_map(test);
-		struct lockmap_entry *last = hold(test, map, size);
-		u64 key = key_of(1);
-		int error[3];
+	for (u64 size = 2; size <= 16; size++) {
+		struct circle *c = make_circle(test, size);
+		struct lockmap_entry *last = hold(test, c->map[(size - 1) % 2], size - 1);
+		int error[NR_KEY_OPS], busy;
 
-		/* 1 wants 2, 2 wants 3, ...: nobody gets anything while @last is held */
-		for (u64 n = size - 1; n; n--) {
-			struct worker *w = new_worker(test, hold_and_want, map, "hold and want");
+		/* 0 wants 1, 1 wants 2, ...: nobody gets anything while @last is held */
+		for (u64 n = size - 1; n--; ) {
+			struct worker *w = new_worker(test, hold_and_want, NULL, "hold and want");
 
+			w->arg = c;
 			w->key = n;
-			w->op = OP_LOCK;
+			w->op = (n + size) % NR_KEY_OPS;
 			start(test, w);
 			expect_sleeps(test, w);
 		}
 		lockdep_off();
-		error[0] = lock_error(lockmap_lock_timeout(map, &key, sizeof(key), HZ));
-		error[1] = lock_error(lockmap_lock_timeout(map, &key, sizeof(key), HZ));
-		error[2] = lock_error(lockmap_trylock(map, &key, sizeof(key)));
+		for (enum op op = 0; op < NR_KEY_OPS; op++)
+			error[op] = want(c, 0, op, PATIENCE);
+		busy = is_busy(c->map[0], 0);
 		lockdep_on();
-		KUNIT_EXPECT_EQ_MSG(test, error[0], -EDEADLK, "circle of %llu", size);
-		KUNIT_EXPECT_EQ_MSG(test, error[1], -EDEADLK, "circle of %llu", size);
-		KUNIT_EXPECT_EQ(test, error[2], -EBUSY);
+		for (enum op op = 0; op < NR_KEY_OPS; op++)
+			KUNIT_EXPECT_EQ_MSG(test, error[op], op == OP_CONTAINS ? 0 : -EDEADLK,
+					    "%s closes a circle of %llu", op_name[op], size);
+		KUNIT_EXPECT_EQ(test, busy, -EBUSY);
 		lockmap_unlock(last);
 		join_all(test);
-		expect_free(test, map, 1, size);
 		bury_all(test);
-		drop_map(test, map);
+		break_up(test, c);
+	}
+}
+
+/* Wait for the others of the circle; all of them come by here equally often. */
+static bool meet(struct circle *c)
+{
+	int turn = atomic_inc_return(&c->arrived), all;
+
+	all = roundup(turn, (int)c->size);
+	wake_up_all(&c->all_there);
+	return wait_event_timeout(c->all_there, atomic_read(&c->arrived) >= all, PATIENCE);
+}
+
+/* One round: hold a key, and when all do want the next; or, once in a while, do not. */
+static int go_round(struct circle *c, struct worker *w, bool wants)
+{
+	struct lockmap_entry *entry = lock_nr(c->map[w->key % 2], w->key);
+	unsigned long timeout = PATIENCE;
+	int ret;
+
+	if (IS_ERR_OR_NULL(entry))
+		return -EFAULT;
+	if (c->may_give_up && prandom_u32_state(&w->rnd) % 4 == 0)
+		timeout = prandom_u32_state(&w->rnd) % 3;
+	if (!meet(c))
+		return -EPIPE;
+	ret = wants ? want(c, (w->key + 1) % c->size, w->op, timeout) : 0;
+	lockmap_unlock(entry);
+	flush_signals(current);
+	if (ret == -EDEADLK)
+		atomic_inc(&c->refused);
+	else if (c->may_give_up && (ret == -EINTR || ret == -ETIMEDOUT))
+		atomic_inc(&c->gave_up);
+	else if (ret)
+		return ret;
+	return meet(c) ? 0 : -EPIPE;
+}
+
+static int go_rounds(struct worker *w)
+{
+	struct circle *c = w->arg;
+	struct rnd_state same;		/* for all of them */
+	int err = 0;
+
+	prandom_seed_state(&same, c->size);
+	lockdep_off();
+	for (w->count = 0; w->count < w->nr && !err; w->count++) {
+		u32 stays_out = prandom_u32_state(&same) % (2 * c->size);
+
+		do {
+			w->op = prandom_u32_state(&w->rnd) % NR_LOCK_OPS;
+		} while (w->op == OP_LOCK_PREALLOC && c->may_give_up);
+		err = go_round(c, w, w->key != stays_out);
+		/* Who is refused or gives up lets go, and that was the circle. */
+		if (!err && w->key == 0) {
+			int refused = atomic_xchg(&c->refused, 0);
+			int gave_up = atomic_xchg(&c->gave_up, 0);
+			bool closed = stays_out >= c->size;
+
+			w->errors += refused > closed || (closed && !refused && !gave_up);
+		}
+		if (!err && !meet(c))
+			err = -EPIPE;
+	}
+	lockdep_on();
+	return err;
+}
+
+static void disturb(struct kunit *test, struct worker **w, unsigned int n)
+{
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, n);
+	while (!completion_done(&w[0]->done)) {
+		unsigned int victim = prandom_u32_state(&rnd) % n;
+
+		if (!completion_done(&w[victim]->done))
+			send_sig(prandom_u32_state(&rnd) % 2 ? SIGUSR1 : SIGKILL,
+				 w[victim]->task, 1);
+		usleep_range(50, 500);
+	}
+}
+
+/*
+ * All of the circle go to sleep at once: one and only one is refused, and nobody if one
+ * stays out. With signals and timeouts circles dissolve while they form.
+ */
+static void circles_race(struct kunit *test)
+{
+	static const unsigned int sizes[] = { 2, 3, 4, 7, 16 };
+	unsigned int rounds = 20;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		for (unsigned int give_up = 0; give_up < 2; give_up++) {
+			u64 size = sizes[i];
+			struct circle *c = make_circle(test, size);
+			struct worker *w[16];
+
+			c->may_give_up = give_up;
+			for (u64 n = 0; n < size; n++) {
+				w[n] = new_worker(test, go_rounds, NULL, "circle");
+				w[n]->arg = c;
+				w[n]->key = n;
+				w[n]->nr = rounds;
+				start(test, w[n]);
+			}
+			if (give_up)
+				disturb(test, w, size);
+			join_all(test);
+			KUNIT_EXPECT_EQ_MSG(test, sum_errors(test), 0, "circle of %llu, %u", size,
+					    give_up);
+			KUNIT_EXPECT_EQ(test, sum_counts(test), size * rounds);
+			bury_all(test);
+			break_up(test, c);
+		}
 	}
 }
 
@@ -4764,6 +4928,7 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE(not_reentrant),
 	KUNIT_CASE(batch_meets_own_key),
 	KUNIT_CASE(circles_are_refused),
+	KUNIT_CASE_SLOW(circles_race),
 	KUNIT_CASE(no_poisoning),
 	KUNIT_CASE(disowned),
 	KUNIT_CASE(softirq),
