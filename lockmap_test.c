@@ -3463,6 +3463,159 @@ static void prealloc_refuses(struct kunit *test)
 	drop_map(test, other);
 }
 
+/*
+ * Keys that all have one hash under a hash that everybody knows: to a map with the
+ * default hash they are like any others.
+ */
+
+#define HOSTILE_SAMPLE	1024
+
+static u64 hash_all_know(const void *key, size_t len, u64 seed)
+{
+	return (u32)get_unaligned((const u64 *)key) * 2654435761U;
+}
+
+static u64 harmless(u64 n)
+{
+	return n;
+}
+
+static u64 hostile(u64 n)
+{
+	return n << 32;
+}
+
+static struct lockmap *map_full_of(struct kunit *test, u64 (*hash)(const void *, size_t, u64),
+				   u64 (*key_nr)(u64 n), u64 nr)
+{
+	struct lockmap *map = make_map(test, &(struct lockmap_params) {
+		.name = "full", .key_len = sizeof(u64), .value_len = sizeof(u64), .hash = hash,
+	});
+
+	for (u64 n = 0; n < nr; n++) {
+		u64 key = key_nr(n);
+
+		KUNIT_ASSERT_GE(test, lockmap_insert(map, &key, sizeof(key), &n, NULL), 0);
+		let_others_run();
+	}
+	return map;
+}
+
+/* What one lookup takes, in nanoseconds, of keys from here and there. */
+static u64 time_lookups(struct lockmap *map, u64 (*key_nr)(u64 n), u64 nr)
+{
+	u64 begin = ktime_get_ns(), value;
+
+	for (u64 n = 0; n < HOSTILE_SAMPLE; n++) {
+		u64 key = key_nr(n * nr / HOSTILE_SAMPLE);
+
+		if (lockmap_get(map, &key, sizeof(key), &value))
+			return 0;
+	}
+	return (ktime_get_ns() - begin) / HOSTILE_SAMPLE;
+}
+
+static void hostile_keys(struct kunit *test)
+{
+	u64 nr = slow_kernel() ? 1 << 14 : 1 << 20, few = 1 << 12;
+	struct lockmap *good = map_full_of(test, NULL, harmless, nr);
+	struct lockmap *bad = map_full_of(test, NULL, hostile, nr);
+	struct lockmap *known = map_full_of(test, hash_all_know, hostile, few);
+	u64 best[3] = { U64_MAX, U64_MAX, U64_MAX };
+
+	for (unsigned int round = 0; round < 20; round++) {
+		best[0] = min(best[0], time_lookups(good, harmless, nr));
+		best[1] = min(best[1], time_lookups(bad, hostile, nr));
+		if (round < 3)
+			best[2] = min(best[2], time_lookups(known, hostile, few));
+		cond_resched();
+	}
+	kunit_info(test, "ns a lookup: %llu of %llu harmless keys, %llu of as many hostile ones; "
+		   "%llu of %llu with the hash they are made for\n",
+		   best[0], nr, best[1], best[2], few);
+	KUNIT_EXPECT_GT(test, best[0], 0);
+	KUNIT_EXPECT_GT(test, best[1], 0);
+	KUNIT_EXPECT_LT(test, best[1], 2 * best[0] + 20);
+	KUNIT_EXPECT_GT(test, best[2], 4 * best[0]);
+}
+
+/* A comparison that takes its time: another CPU frees what is compared. */
+static struct slow_look {
+	struct task_struct *who;
+	bool begun;
+	bool over;
+	bool changed;
+} slow_look;
+
+static int cmp_slowly(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	u8 was[128] = {};
+
+	if (READ_ONCE(slow_look.who) == current) {
+		WRITE_ONCE(slow_look.who, NULL);
+		memcpy(was, a, min(a_len, sizeof(was)));
+		WRITE_ONCE(slow_look.begun, true);
+		for (unsigned int ms = 0; ms < 3000 && !READ_ONCE(slow_look.over); ms++)
+			mdelay(1);
+		slow_look.changed = memcmp(was, a, min(a_len, sizeof(was)));
+	}
+	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
+}
+
+static int lock_long(struct lockmap *map, u32 n)
+{
+	u8 key[100];
+
+	memset(key, n, sizeof(key));
+	put_unaligned(n, (u32 *)key);
+	return lock_error(lockmap_lock(map, key, sizeof(key)));
+}
+
+static int look_slowly(struct worker *w)
+{
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_first(cpu_online_mask)));
+	WRITE_ONCE(slow_look.who, current);
+	return lock_long(w->map, 1);
+}
+
+/* Idle entries go, and so do their keys, whose memory is wanted at once. */
+static int make_idle(struct worker *w)
+{
+	int err = 0;
+
+	set_cpus_allowed_ptr(current, cpumask_of(cpumask_last(cpu_online_mask)));
+	wait_for_go(w);
+	for (u32 n = 2; n < 2000 && !err; n++) {
+		err = lock_long(w->map, n);
+		let_others_run();
+	}
+	WRITE_ONCE(slow_look.over, true);
+	return err;
+}
+
+static void long_key_outlives_look(struct kunit *test)
+{
+	struct lockmap *map = make_map(test, &(struct lockmap_params) {
+		.name = "slow", .key_len = 100, .flags = LOCKMAP_VAR_KEY, .cmp = cmp_slowly,
+		.max_idle = 1, .nr_shards = 1,
+	});
+	unsigned long end = jiffies + PATIENCE;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	memset(&slow_look, 0, sizeof(slow_look));
+	KUNIT_EXPECT_EQ(test, lock_long(map, 1), 0);
+	start(test, new_worker(test, make_idle, map, "make idle"));
+	start(test, new_worker(test, look_slowly, map, "look"));
+	while (!READ_ONCE(slow_look.begun) && time_before(jiffies, end))
+		usleep_range(50, 100);
+	go(test);
+	join_all(test);
+	KUNIT_EXPECT_TRUE(test, slow_look.begun);
+	KUNIT_EXPECT_TRUE(test, slow_look.over);
+	KUNIT_EXPECT_FALSE(test, slow_look.changed);
+}
+
 /* All key lengths, as the memory of a long key may be another's business */
 static void prealloc_long_keys(struct kunit *test)
 {
@@ -4937,6 +5090,8 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE_SLOW(trylock_own_keys),
 	KUNIT_CASE(prealloc),
 	KUNIT_CASE(prealloc_refuses),
+	KUNIT_CASE_SLOW(hostile_keys),
+	KUNIT_CASE(long_key_outlives_look),
 	KUNIT_CASE(prealloc_long_keys),
 	KUNIT_CASE(batches),
 	KUNIT_CASE(batches_in_custom_order),
