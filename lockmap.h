@@ -600,8 +600,9 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  *
  * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are
  * classes for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock()
- * and the same of batches; __free() for the rest. Take the entry out with
- * no_free_ptr() before it is unlocked early, returned or disowned.
+ * and the same of batches; __free() for the rest, and for what DEFINE_LOCKMAP()
+ * makes, which it takes for the same: maps, entries and batches. Take the entry
+ * out with no_free_ptr() before it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))

@@ -4791,6 +4791,38 @@ static void expect_point_batch(struct kunit *test, struct lmt_points_batch *batc
 	lmt_points_batch_unlock(batch);
 }
 
+static int guarded_point(struct lmt_points *map, u32 key)
+{
+	struct lmt_points_entry *entry __free(lockmap_unlock) = lmt_points_trylock(map, &key);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : lmt_points_entry_value(entry)->x;
+}
+
+static int guarded_points(struct lmt_points *map, u32 key)
+{
+	struct lmt_points_key keys[] = { lmt_points_key(&key) };
+	struct lmt_points_batch *batch __free(lockmap_batch_unlock) =
+		lmt_points_batch_trylock(map, keys, 1);
+
+	return IS_ERR(batch) ? PTR_ERR(batch) : guarded_point(map, key);
+}
+
+static void typed_guards(struct kunit *test)
+{
+	struct lmt_points *map __free(lockmap_destroy) = lmt_points_create(NULL);
+	struct lmt_point in = { 3, 4 };
+	u32 key = 7;
+
+	KUNIT_EXPECT_NOT_ERR_OR_NULL(test, map);
+	if (IS_ERR_OR_NULL(map))
+		return;
+	KUNIT_EXPECT_EQ(test, lmt_points_insert(map, &key, &in, NULL), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, guarded_points(map, key), -EBUSY);
+		KUNIT_EXPECT_EQ(test, guarded_point(map, key), 3);
+	}
+}
+
 static void typed_batches_and_walks(struct kunit *test)
 {
 	struct lockmap_params params = { .nr_shards = 2, .key_len = 1, .value_len = 1 };
@@ -5116,6 +5148,7 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE(fail_walk_of_long_keys),
 	KUNIT_CASE(typed_entries),
 	KUNIT_CASE(typed_batches_and_walks),
+	KUNIT_CASE(typed_guards),
 	KUNIT_CASE(typed_set),
 	KUNIT_CASE(scope_guards),
 	KUNIT_CASE(destroy_under_holders),
