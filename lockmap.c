@@ -717,7 +717,7 @@ static void lm_entry_free(struct lockmap_entry *entry)
  * Return: 0, -EEXIST when the table has the key already, or what rhashtable
  * says when it cannot take more for the moment: -ENOMEM, -EBUSY, -E2BIG.
  */
-static int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 self)
+static noinline int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 self)
 {
 	struct lm_shard *shard = lm_shard(key->map, key->hash);
 	u64 dead = atomic64_read(&new->lock.word);
@@ -747,7 +747,7 @@ static noinline void lm_trace_reclaimed(const struct lockmap_entry *entry)
 }
 
 /* Take an idle entry, whose word was just made DEAD, out of its table, and free it. */
-static void lm_entry_bury(struct lockmap_entry *entry)
+static noinline void lm_entry_bury(struct lockmap_entry *entry)
 {
 	if (trace_lockmap_reclaimed_enabled())
 		lm_trace_reclaimed(entry);
