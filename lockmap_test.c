@@ -23,6 +23,7 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/lockdep.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/prandom.h>
@@ -991,7 +992,7 @@ static void idle_keys_are_absent(struct kunit *test)
 		for (u64 n = 0; n < nr; n++)
 			failures += lock_error(lock_nr(map, n)) != 0;
 		/* Some come back, again and again, so that more of them are kept. */
-		for (u64 n = 0; n < nr; n++)
+		for (unsigned int n = 0; n < nr; n++)
 			failures += lock_error(lock_nr(map, n % (nr / 8))) != 0;
 		KUNIT_EXPECT_EQ_MSG(test, failures, 0, "max_idle %u", max_idle[i]);
 		KUNIT_EXPECT_EQ(test, lockmap_len(map), 0);
@@ -1643,7 +1644,7 @@ static int touch_all_but(struct worker *w)
 	u64 raw[4], value;
 	int ret;
 
-	for (u64 n = 0; n < 1000; n++) {
+	for (unsigned int n = 0; n < 1000; n++) {
 		if (n == w->key)
 			continue;
 		raw[0] = key_of(n);
@@ -2132,7 +2133,7 @@ static void readers_get_their_turn(struct kunit *test)
 	KUNIT_EXPECT_GT(test, last, 0);
 	KUNIT_EXPECT_LT(test, longest, NSEC_PER_SEC);
 	kunit_info(test, "%lu gets during %llu changes, the longest %llu us", gets, last,
-		   longest / NSEC_PER_USEC);
+		   div_u64(longest, NSEC_PER_USEC));
 }
 
 /*
@@ -2624,7 +2625,7 @@ static void longest_wait(struct kunit *test)
 		longest = max(longest, w[t]->longest);
 	}
 	kunit_info(test, "8 threads, 1 key: %lu to %lu acquisitions each, longest wait %llu us",
-		   least, most, longest / NSEC_PER_USEC);
+		   least, most, div_u64(longest, NSEC_PER_USEC));
 	KUNIT_EXPECT_EQ(test, arena->plain, sum_counts(test));
 	KUNIT_EXPECT_GE(test, least * 100, mean);
 	KUNIT_EXPECT_LT(test, longest, NSEC_PER_SEC);
@@ -2681,7 +2682,7 @@ static void greedy_holders(struct kunit *test)
 	join_all(test);
 	kunit_info(test, "%lu and %lu greedy acquisitions, %lu modest ones, longest wait %llu us",
 		   greedy[0]->count, greedy[1]->count, modest->count,
-		   modest->longest / NSEC_PER_USEC);
+		   div_u64(modest->longest, NSEC_PER_USEC));
 	KUNIT_EXPECT_GE(test, modest->count * 20, greedy[0]->count + greedy[1]->count);
 	KUNIT_EXPECT_LT(test, modest->longest, NSEC_PER_SEC);
 }
@@ -2800,7 +2801,7 @@ static void batch_meets_own_key(struct kunit *test)
  */
 struct circle {
 	struct lockmap *map[2];
-	u64 size;
+	unsigned int size;
 
 	/* of circles_race() */
 	bool may_give_up;
@@ -2810,7 +2811,7 @@ struct circle {
 	atomic_t gave_up;
 };
 
-static struct circle *make_circle(struct kunit *test, u64 size)
+static struct circle *make_circle(struct kunit *test, unsigned int size)
 {
 	struct circle *c = get_memory(test, sizeof(*c));
 
@@ -2860,13 +2861,13 @@ static int hold_and_want(struct worker *w)
 
 static void circles_are_refused(struct kunit *test)
 {
-	for (u64 size = 2; size <= 16; size++) {
+	for (unsigned int size = 2; size <= 16; size++) {
 		struct circle *c = make_circle(test, size);
 		struct lockmap_entry *last = hold(test, c->map[(size - 1) % 2], size - 1);
 		int error[NR_KEY_OPS], busy;
 
 		/* 0 wants 1, 1 wants 2, ...: nobody gets anything while @last is held */
-		for (u64 n = size - 1; n--; ) {
+		for (unsigned int n = size - 1; n--; ) {
 			struct worker *w = new_worker(test, hold_and_want, NULL, "hold and want");
 
 			w->arg = c;
@@ -2882,7 +2883,7 @@ static void circles_are_refused(struct kunit *test)
 		lockdep_on();
 		for (enum op op = 0; op < NR_KEY_OPS; op++)
 			KUNIT_EXPECT_EQ_MSG(test, error[op], op == OP_CONTAINS ? 0 : -EDEADLK,
-					    "%s closes a circle of %llu", op_name[op], size);
+					    "%s closes a circle of %u", op_name[op], size);
 		KUNIT_EXPECT_EQ(test, busy, -EBUSY);
 		lockmap_unlock(last);
 		join_all(test);
@@ -2914,7 +2915,7 @@ static int go_round(struct circle *c, struct worker *w, bool wants)
 		timeout = prandom_u32_state(&w->rnd) % 3;
 	if (!meet(c))
 		return -EPIPE;
-	ret = wants ? want(c, (w->key + 1) % c->size, w->op, timeout) : 0;
+	ret = wants ? want(c, w->key + 1 < c->size ? w->key + 1 : 0, w->op, timeout) : 0;
 	lockmap_unlock(entry);
 	flush_signals(current);
 	if (ret == -EDEADLK)
@@ -2982,7 +2983,7 @@ static void circles_race(struct kunit *test)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
 		for (unsigned int give_up = 0; give_up < 2; give_up++) {
-			u64 size = sizes[i];
+			unsigned int size = sizes[i];
 			struct circle *c = make_circle(test, size);
 			struct worker *w[16];
 
@@ -2997,7 +2998,7 @@ static void circles_race(struct kunit *test)
 			if (give_up)
 				disturb(test, w, size);
 			join_all(test);
-			KUNIT_EXPECT_EQ_MSG(test, sum_errors(test), 0, "circle of %llu, %u", size,
+			KUNIT_EXPECT_EQ_MSG(test, sum_errors(test), 0, "circle of %u, %u", size,
 					    give_up);
 			KUNIT_EXPECT_EQ(test, sum_counts(test), size * rounds);
 			bury_all(test);
@@ -3900,7 +3901,7 @@ static void huge_batch(struct kunit *test)
 			wrong += is_busy(map, n) != -EBUSY;
 		lockmap_batch_unlock(batch);
 		kunit_info(test, "%u keys in one batch: locked in %llu ms", nr,
-			   (locked - begin) / NSEC_PER_MSEC);
+			   div_u64(locked - begin, NSEC_PER_MSEC));
 	}
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	expect_free(test, map, 0, 1000);
@@ -4361,7 +4362,7 @@ static void grow_and_shrink(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lockmap_clear(map), 0);
 	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
 	kunit_info(test, "%llu keys came in %llu ms and went in %llu ms", nr,
-		   (grown - begin) / NSEC_PER_MSEC, shrunk / NSEC_PER_MSEC);
+		   div_u64(grown - begin, NSEC_PER_MSEC), div_u64(shrunk, NSEC_PER_MSEC));
 }
 
 /* Threads put in and take out keys of their own: the length is their sum. */

@@ -207,7 +207,7 @@ void lmt_value_check(struct lmt_actor *a, const struct lmt_map *m, unsigned int 
 	if (!lmt_value_ok(v, m, index))
 		lmt_fail(a, m, index, "broken value", "seq %llu", v->seq);
 	else if (lmt_class(index) != LMT_LOOSE && (v->seq != s->seq || v->balance != s->balance))
-		lmt_fail(a, m, index, "lost update", "seq %llu instead of %llu", v->seq, s->seq);
+		lmt_fail(a, m, index, "lost update", "seq %llu instead of %lu", v->seq, s->seq);
 }
 
 /* A value was put in; the key is held. */

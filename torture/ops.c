@@ -244,8 +244,8 @@ static void lmt_op_get(struct lmt_actor *a)
 	const struct lmt_shadow *s = &m->shadow[index];
 	bool loose = lmt_class(index) == LMT_LOOSE;
 	struct lmt_value v;
+	unsigned long seq;
 	struct lmt_key key;
-	u64 seq;
 	int err;
 
 	lmt_key_init(&key, m, index);
@@ -261,7 +261,7 @@ static void lmt_op_get(struct lmt_actor *a)
 	else if (!err && !lmt_value_ok(&v, m, index))
 		lmt_fail(a, m, index, "torn value", "seq %llu", v.seq);
 	else if (!err && !loose && (v.seq < seq || v.seq > READ_ONCE(s->seq)))
-		lmt_fail(a, m, index, "stale value", "seq %llu, not %llu", v.seq, seq);
+		lmt_fail(a, m, index, "stale value", "seq %llu, not %lu", v.seq, seq);
 	else if (!loose && READ_ONCE(s->epoch) == epoch && (err == 0) != (epoch & 1))
 		lmt_fail(a, m, index, "presence", "get: %d in epoch %u", err, epoch);
 }

@@ -54,7 +54,7 @@ struct lmt_value {
 struct lmt_shadow {
 	unsigned int holder;
 	unsigned int epoch;
-	u64 seq;
+	unsigned long seq;
 	u64 balance;
 };
 
