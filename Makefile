@@ -59,7 +59,7 @@ help:
 #? KDIR=DIR              kernel headers or build folder to build for (default: the running kernel's)
 #? KSRC=DIR              kernel source tree to use instead of Debian's
 #? FILTER=GLOB           make test: only the tests of this name; "smoke" is the one on Debian's kernel
-#? KERNELS="smp debug"   make test: User Mode Linux kernels to test in: smp, kasan, debug (lockdep, one CPU), up
+#? KERNELS="smp debug"   make test: kernels to test in: smp, kasan, debug (lockdep, one CPU), up, voluntary; kcsan, i386, arm64
 #? SMOKE="6.1 6.12-rt"   make test: Debian's kernels for the smoke test: 6.1, 6.12, 6.12-rt
 #? SUITES="bookworm trixie"  make test-deb: the Debian releases to try
 #? LOCKMAP_CACHE=DIR     where kernels are kept (default: ~/.cache/lockmap)

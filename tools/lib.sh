@@ -50,6 +50,65 @@ copy_sources() {
 	tar -C "$LOCKMAP_TOP" -c --exclude-vcs --exclude-vcs-ignores --exclude=bench/out . | tar -C "$1" -x
 }
 
+# Build a kernel from parts in tools/config, over tinyconfig, and print its build folder.
+# usage: build_kernel NAME "PART ..." TARGET ARCH=ARCH [CROSS_COMPILE=PREFIX]
+build_kernel() {
+	local name=$1 target=$3 src id out log f want option configs=() make
+	src=$("$LOCKMAP_TOP/tools/kernel-source")
+	for f in $2; do
+		configs+=("$LOCKMAP_TOP/tools/config/$f")
+	done
+	shift 3
+
+	# A changed source tree, compiler or configuration gets a folder of its own.
+	id=$({ echo "$src"; cat "$src/Makefile" "${configs[@]}"; gcc --version; } | sha256sum | cut -c1-8)
+	out=$LOCKMAP_CACHE/build/$name-$id
+	lock "$name"
+	if [ ! -f "$out/.complete" ]; then
+		log=$out.log
+		mkdir -p "$out"
+		say "building a kernel ($name) from $src, two to five minutes on two cores; log: $log"
+		make=(make -C "$src" O="$out" "$@")
+		quietly "configure" "$log" "${make[@]}" tinyconfig
+		(cd "$src" && quietly "configure" "$log" scripts/kconfig/merge_config.sh -m -O "$out" "$out/.config" "${configs[@]}")
+		quietly "configure" "$log" "${make[@]}" olddefconfig
+		while read -r want; do
+			grep -qxF "$want" "$out/.config" && continue
+			option=${want#CONFIG_}
+			grep -qrwF --include='Kconfig*' "config ${option%=*}" "$src" && say "note: this kernel did not take $want"
+		done < <(awk -F '[= ]' '/^CONFIG_/ { want[$1] = $0 } /^# CONFIG_.* is not set/ { delete want[$2] }
+			END { for (i in want) print want[i] }' "${configs[@]}")
+		quietly "build" "$log" "${make[@]}" -j"$JOBS" "$target" modules_prepare modules
+		[ -s "$out/Module.symvers" ] || cp "$out/vmlinux.symvers" "$out/Module.symvers"
+		touch "$out/.complete"
+	fi
+	echo "$out"
+}
+
+# Get a kernel: its build folder or headers as $kdir, the command that boots it as $machine, a busybox for it as $BUSYBOX.
+# usage: get_kernel uml-*|debian-*|kcsan|i386|arm64
+get_kernel() {
+	local tools=$LOCKMAP_TOP/tools dir
+	export BUSYBOX=/bin/busybox
+	case $1 in
+	uml-*)
+		kdir=$("$tools/kernel-uml" "${1#uml-}")
+		machine=("$tools/run-uml" "$kdir")
+		return
+		;;
+	debian-*)
+		dir=$("$tools/kernel-debian" "${1#debian-}")
+		kdir=$dir/headers machine=("$tools/run-qemu" "$dir/vmlinuz")
+		;;
+	*)
+		kdir=$("$tools/kernel-qemu" "$1")
+		machine=("$tools/run-qemu" "$kdir/image")
+		[ "$1" = kcsan ] || BUSYBOX=$("$tools/busybox" "$1")
+		;;
+	esac
+	"$tools/deps" qemu
+}
+
 # The mirror that this machine's own apt uses for Debian itself.
 debian_mirror() {
 	local uri
@@ -61,12 +120,12 @@ debian_mirror() {
 	printf '%s\n' "$uri"
 }
 
-# apt with lists, cache and sources of its own, so that another suite's
+# apt with lists, cache and sources of its own, so that another suite's, or another architecture's,
 # packages can be read without changing this machine.
-# usage: apt_suite SUITE apt-get|apt-cache ARGS...
+# usage: apt_suite SUITE[:ARCHITECTURE] apt-get|apt-cache ARGS...
 apt_suite() {
-	local suite=$1 tool=$2 root
-	root=$LOCKMAP_CACHE/apt/$suite
+	local root=$LOCKMAP_CACHE/apt/$1 suite=${1%:*} arch=() tool=$2
+	[ "$1" = "$suite" ] || arch=(-o "APT::Architecture=${1#*:}")
 	shift 2
 	if [ ! -s "$root/sources.list" ]; then
 		local key=/usr/share/keyrings/debian-archive-keyring.gpg uri
@@ -80,7 +139,7 @@ apt_suite() {
 	fi
 	"$tool" -q -o Dir::Etc::sourcelist="$root/sources.list" -o Dir::Etc::sourceparts=- \
 		-o Dir::State::lists="$root/lists" -o Dir::Cache="$root/cache" -o APT::Sandbox::User=root \
-		-o Acquire::Languages=none "$@"
+		-o Acquire::Languages=none "${arch[@]}" "$@"
 }
 
 # Fetch a suite's package list unless that was done within the last day.
