@@ -50,12 +50,14 @@ struct lmt_value {
  * @epoch: odd when the key has a value; goes up when it gets or loses one
  * @seq: of its value, also of the last one it had
  * @balance: of its value
+ * @turns: how often it was unlocked, roughly; for KCSAN, see lmt_unlock()
  */
 struct lmt_shadow {
 	unsigned int holder;
 	unsigned int epoch;
 	unsigned long seq;
 	u64 balance;
+	unsigned int turns;
 };
 
 /**
