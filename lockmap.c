@@ -1113,7 +1113,6 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 	/* Once we have left the queue it may be no entry any more: tell lockdep now. */
 	if (!how->batch)
 		might_lock(entry);
-	WRITE_ONCE(waiter.since, ktime_get_ns());
 	lm_contention_begin(entry);
 	trace_lockmap_contended(key->map, key->data, key->len,
 				(key->word & LM_OWNER) >> LM_OWNER_SHIFT);

@@ -77,17 +77,17 @@ static void lm_show_waiters(struct seq_file *m, struct wait_queue_head *wq,
 			    const struct lm_lock *lock)
 {
 	const struct lm_waiter *waiter;
-	u64 now = ktime_get_ns(), since;
 	unsigned long flags;
+	u64 waited;
 
 	spin_lock_irqsave(&wq->lock, flags);
 	list_for_each_entry(waiter, &wq->head, wait.entry) {
 		if (waiter->lock != lock)
 			continue;
 		lm_show_task(m, ", wanted by", waiter->wait.private);
-		since = READ_ONCE(waiter->since);
-		if (since)
-			seq_printf(m, " for %llu us", div_u64(now - since, NSEC_PER_USEC));
+		/* The clock is read after it joined, or it would not have waited yet. */
+		waited = ktime_get_ns() - waiter->since;
+		seq_printf(m, " for %llu us", div_u64(waited, NSEC_PER_USEC));
 	}
 	spin_unlock_irqrestore(&wq->lock, flags);
 }

@@ -86,7 +86,7 @@ enum lm_result {
  * @woken: was chosen by lm_wake_function() and has not looked yet
  * @handed_over: the holder took the lock for it
  * @lost: how often it was woken, and another was faster; its own
- * @since: when the wait began, in ns; constant once on the queue, or 0 still
+ * @since: when the wait began, in ns; constant
  * @circle: what lm_circle_found() has to say when the wait is refused; own memory
  */
 struct lm_waiter {
@@ -376,7 +376,7 @@ static inline bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
 	bool held;
 	u64 old;
 
-	*waiter = (struct lm_waiter) { .lock = lock, .self = self };
+	*waiter = (struct lm_waiter) { .lock = lock, .self = self, .since = ktime_get_ns() };
 	init_waitqueue_func_entry(&waiter->wait, lm_wake_function);
 	waiter->wait.private = current;
 

@@ -185,7 +185,6 @@ static void lm_entry_free(struct lockmap_entry *entry)
 #define trace_lockmap_contended(...)	do { } while (0)
 #define trace_lockmap_reclaimed_enabled()	false
 #define lm_trace_reclaimed(entry)	do { } while (0)
-#define ktime_get_ns()			0
 #define kfree(ptr)			do { } while (0)
 #define lm_word_acquire(word)		atomic64_read_acquire(word)
 /* Barriers between reads, and between writes, do nothing here: see litmus/. */

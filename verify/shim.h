@@ -113,6 +113,9 @@ static inline void hash_del(struct hlist_node *node)
 	for (pos = hash_entry((table)[0].first, typeof(*pos), member); pos;		\
 	     pos = hash_entry(pos->member.next, typeof(*pos), member))
 
+/* Nobody looks at the clock. */
+#define ktime_get_ns()			0
+
 #ifdef VERIFY_THREADS
 #include "threads.h"
 #else
