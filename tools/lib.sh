@@ -87,6 +87,7 @@ build_kernel() {
 
 # Get a kernel: its build folder or headers as $kdir, the command that boots it as $machine, a busybox for it as $BUSYBOX.
 # usage: get_kernel uml-*|debian-*|kcsan|i386|arm64
+# shellcheck disable=SC2034
 get_kernel() {
 	local tools=$LOCKMAP_TOP/tools dir
 	export BUSYBOX=/bin/busybox
