@@ -105,6 +105,8 @@
 #define LM_WALK_WINDOW	256
 /* An entry is one object of a slab cache, which needs a little for itself. */
 #define LM_MAX_VALUE_LEN	(KMALLOC_MAX_SIZE - 2 * PAGE_SIZE - LOCKMAP_MAX_KEY_LEN)
+/* How much is copied with preemption off. */
+#define LM_PLAIN_VALUE	256
 /* How much of a name, and of a key, is shown. */
 #define LM_NAME_TEXT	32
 #define LM_KEY_TEXT	72
@@ -230,6 +232,7 @@ struct lm_cpu {
  * @key_kind: how keys are compared
  * @key_len: length of keys, or the longest
  * @key_offset: of the key in &lockmap_entry.data
+ * @plain_value: values are short, and have no @clone
  * @hash_key: secret
  * @params: as given, with defaults filled in
  * @cache: of entries
@@ -239,7 +242,8 @@ struct lm_cpu {
  * @shrinker: takes idle entries back
  * @lock_key: lockdep class of the keys
  * @owner: the module that made the map; %NULL when it is gone, or built in. By
- *	lm_maps_lock, as is @node
+ *	lm_maps_lock, as are @leaked and @node
+ * @leaked: destroyed with keys held, which was told
  * @node: in lm_maps
  * @debugfs: folder of the map
  * @nr_shards: how many there are
@@ -250,6 +254,7 @@ struct lockmap {
 	enum lm_key_kind key_kind;
 	u32 key_len;
 	u32 key_offset;
+	bool plain_value;
 	struct lm_hash_key hash_key;
 	struct lockmap_params params;
 	struct kmem_cache *cache;
@@ -259,6 +264,7 @@ struct lockmap {
 	struct shrinker *shrinker;
 	struct lock_class_key lock_key;
 	struct module *owner;
+	bool leaked;
 	struct list_head node;
 	struct dentry *debugfs;
 	unsigned int nr_shards;
@@ -303,7 +309,7 @@ static DEFINE_PER_CPU(struct lockmap_batch *, lm_spare_batch);
 static DEFINE_RATELIMIT_STATE(lm_circle_limit, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
 static LIST_HEAD(lm_maps);
 static DEFINE_MUTEX(lm_maps_lock);
-/* Frees the shards of maps; may be waited for where memory is being reclaimed. */
+/* Frees the shards of maps. */
 static struct workqueue_struct *lm_free_wq;
 
 /*
@@ -853,9 +859,11 @@ static void lm_ring_look(struct lm_ring *ring, unsigned int nr)
 
 	if (entry && (atomic64_read(&entry->lock.word) & LM_REFERENCED))
 		back++;
-	WRITE_ONCE(ring->back, back);
-	if (back >= LM_RING_BACK)
+	if (back >= LM_RING_BACK) {
 		WRITE_ONCE(ring->room, min_t(u64, (u64)size * LM_RING_MORE, ring->limit));
+		back = 0;
+	}
+	WRITE_ONCE(ring->back, back);
 }
 
 /*
@@ -1045,7 +1053,9 @@ static inline void lm_circle_found(struct lm_waiter *waiter)
 		return;
 	text = kmalloc(LM_CIRCLE_TEXT, GFP_NOWAIT | __GFP_NOWARN);
 	waiter->circle = text;
-	for (; text && next; next = lm_blocked_owner(next->lock)) {
+	if (!text)
+		return;
+	for (; next && pos < LM_CIRCLE_TEXT - 1; next = lm_blocked_owner(next->lock)) {
 		task = next->wait.private;
 		entry = container_of(next->lock, struct lockmap_entry, lock);
 		data = lm_entry_key_rcu(entry->map, entry, &len);
@@ -1053,8 +1063,7 @@ static inline void lm_circle_found(struct lm_waiter *waiter)
 		pos += scnprintf(text + pos, LM_CIRCLE_TEXT - pos, "%s/%d wants %s of %s, held by ",
 				 task->comm, task->pid, key, lm_name(entry->map));
 	}
-	if (text)
-		scnprintf(text + pos, LM_CIRCLE_TEXT - pos, "%s/%d", current->comm, current->pid);
+	scnprintf(text + pos, LM_CIRCLE_TEXT - pos, "%s/%d", current->comm, current->pid);
 }
 
 static void lm_count_wait(const struct lm_key *key, const struct lm_waiter *waiter, int err)
@@ -1108,11 +1117,11 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		rcu_read_unlock();
 		return -EAGAIN;
 	}
-	rcu_read_unlock();
-
-	/* Once we have left the queue it may be no entry any more: tell lockdep now. */
+	/* Once we have left the queue, or were sent away, it is no entry: tell lockdep now. */
 	if (!how->batch)
 		might_lock(entry);
+	rcu_read_unlock();
+
 	lm_contention_begin(entry);
 	trace_lockmap_contended(key->map, key->data, key->len,
 				(key->word & LM_OWNER) >> LM_OWNER_SHIFT);
@@ -1435,7 +1444,7 @@ static void lm_count(struct lockmap *map, long more)
 static void lm_copy(void *dst, const void *src, size_t len)
 {
 	if (likely(len == sizeof(u64)))
-		put_unaligned(*(const u64 *)src, (u64 *)dst);
+		put_unaligned(get_unaligned((const u64 *)src), (u64 *)dst);
 	else
 		memcpy(dst, src, len);
 }
@@ -1606,7 +1615,7 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 	int err;
 
 	might_sleep();
-	if (lm_key_is_8(map, data, len) && likely(!map->params.clone)) {
+	if (lm_key_is_8(map, data, len) && likely(map->plain_value)) {
 		err = lm_get_8(map, data, value);
 		if (likely(!err || err == -ENOENT))
 			return err;
@@ -1617,20 +1626,24 @@ EXPORT_SYMBOL_GPL(lockmap_get);
 
 /*
  * Waiting for the key is out of the question, for its holder is the caller, or
- * waits for the caller. So nobody changes what we look at.
+ * waits for the caller. So nobody changes what we look at; unless one of the
+ * circle gave up since, and then its word tells.
  */
 static bool lm_stuck_has_value(struct lm_key *key)
 {
 	struct lockmap_entry *entry;
-	bool has_value = false;
+	bool has_value;
 
 	rcu_read_lock();
 	do {
 		entry = lm_find(key);
-		if (entry)
+		if (!entry)
+			has_value = false;
+		else if (key->word & LM_LOCKED)
 			has_value = READ_ONCE(entry->has_value);
-		/* One that is just being refused by the table is found once, by accident. */
-	} while (entry && !((key->word & LM_LOCKED) && lm_unchanged(key, entry)));
+		else
+			has_value = key->word & LM_VALUE;
+	} while (entry && !lm_unchanged(key, entry));
 	rcu_read_unlock();
 	return has_value;
 }
@@ -2315,6 +2328,7 @@ static void lm_set_layout(struct lockmap *map)
 	else
 		align = var ? 1 : min_t(size_t, p->key_len & -p->key_len, LOCKMAP_VALUE_ALIGN);
 	map->key_offset = ALIGN(p->value_len, align);
+	map->plain_value = !p->clone && p->value_len <= LM_PLAIN_VALUE;
 }
 
 static int lm_cache_init(struct lockmap *map)
@@ -2491,6 +2505,8 @@ EXPORT_SYMBOL_GPL(__lockmap_create);
 
 static void lm_forget_callbacks(struct lockmap *map)
 {
+	/* Whoever reads its files compares keys. Readers do not take lm_maps_lock. */
+	lm_debugfs_remove(map);
 	map->params.clone = NULL;
 	map->params.release = NULL;
 }
@@ -2506,7 +2522,7 @@ void lockmap_destroy(struct lockmap *map)
 	if (WARN(held, "lockmap: %s: destroyed with %u keys held; leaked\n", map->params.name,
 		 held)) {
 		mutex_lock(&lm_maps_lock);
-		map->owner = NULL;	/* has been told */
+		map->leaked = true;
 		mutex_unlock(&lm_maps_lock);
 		return;
 	}
@@ -2532,7 +2548,7 @@ static int lm_module_notify(struct notifier_block *nb, unsigned long action, voi
 	list_for_each_entry(map, &lm_maps, node) {
 		if (map->owner != mod)
 			continue;
-		WARN(1, "lockmap: %s: not destroyed by %s, which is gone; leaked\n",
+		WARN(!map->leaked, "lockmap: %s: not destroyed by %s, which is gone; leaked\n",
 		     map->params.name, mod->name);
 		lm_forget_callbacks(map);
 		map->owner = NULL;
@@ -2547,7 +2563,7 @@ static int __init lockmap_init(void)
 {
 	int err;
 
-	lm_free_wq = alloc_workqueue("lockmap", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	lm_free_wq = alloc_workqueue("lockmap", WQ_UNBOUND, 0);
 	if (!lm_free_wq)
 		return -ENOMEM;
 	err = register_module_notifier(&lm_module_nb);
@@ -2577,7 +2593,8 @@ static void __exit lockmap_exit(void)
 	destroy_workqueue(lm_free_wq);
 }
 
-module_init(lockmap_init);
+/* If built in, before those who use it. */
+subsys_initcall(lockmap_init);
 module_exit(lockmap_exit);
 MODULE_DESCRIPTION("Hash map in which every key has its own lock");
 MODULE_AUTHOR("The lockmap authors");

@@ -377,7 +377,7 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; -ENOENT when the key has no value; -EINVAL for a wrong @len or a
- * %NULL; -EDEADLK when the caller holds the key.
+ * %NULL; -EDEADLK as lockmap_lock().
  */
 int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
 

@@ -138,15 +138,17 @@ static void lm_debugfs_add(struct lockmap *map)
 {
 	static atomic_t nr;
 	char name[LM_NAME_TEXT + 12];
+	struct dentry *same;
 
 	scnprintf(name, sizeof(name), "%.*s", LM_NAME_TEXT, lm_name(map));
 	strreplace(name, '/', '_');
-	map->debugfs = debugfs_create_dir(name, lm_debugfs);
-	if (PTR_ERR_OR_ZERO(map->debugfs) == -EEXIST) {
+	same = debugfs_lookup(name, lm_debugfs);
+	if (!IS_ERR_OR_NULL(same)) {
 		/* Maps may have one name. */
 		scnprintf(name + strlen(name), 12, ".%u", (unsigned int)atomic_inc_return(&nr));
-		map->debugfs = debugfs_create_dir(name, lm_debugfs);
+		dput(same);
 	}
+	map->debugfs = debugfs_create_dir(name, lm_debugfs);
 	if (IS_ERR(map->debugfs))
 		return;
 	debugfs_create_file("stats", 0400, map->debugfs, map, &lm_stats_fops);
@@ -156,6 +158,7 @@ static void lm_debugfs_add(struct lockmap *map)
 static void lm_debugfs_remove(struct lockmap *map)
 {
 	debugfs_remove(map->debugfs);
+	map->debugfs = NULL;
 }
 
 #endif /* _LOCKMAP_DEBUGFS_H */

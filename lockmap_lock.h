@@ -62,8 +62,9 @@
 
 static_assert(ilog2(PID_MAX_LIMIT) < 32 - LM_OWNER_SHIFT);
 
-/* How many rounds to spin before looking at the owner, and how many times in all. */
+/* How many rounds to spin before looking at the owner, and at most; and how many times in all. */
 #define LM_SPIN_ROUNDS	16
+#define LM_SPIN_LIMIT	4096
 #define LM_MAX_SPINS	512
 
 struct lm_lock {
@@ -328,7 +329,9 @@ static inline void lm_retire(struct lm_lock *lock, struct wait_queue_head *wq)
  * @spins: how often this was called for one acquisition
  *
  * One that belongs to no task, or to one that sleeps, is not spun for; and who
- * was too late LM_MAX_SPINS times has to queue up, so that it gets its turn.
+ * was too late LM_MAX_SPINS times has to queue up, so that it gets its turn. Nor
+ * does anybody spin for long: it may be the caller that the owner spins for, which
+ * is found out when both go to sleep, and there may be a signal.
  *
  * Context: RCU read side, which keeps the owner's task_struct and the word's
  * memory, if not the key it stands for.
@@ -353,7 +356,8 @@ static inline bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *sp
 		if (++round == LM_SPIN_ROUNDS)
 			task = pid_task(find_pid_ns(owner >> LM_OWNER_SHIFT, &init_pid_ns),
 					PIDTYPE_PID);
-	} while (round < LM_SPIN_ROUNDS || (task && lm_owner_on_cpu(task)));
+	} while (round < LM_SPIN_ROUNDS ||
+		 (round < LM_SPIN_LIMIT && task && lm_owner_on_cpu(task)));
 	return false;
 }
 

@@ -2920,7 +2920,7 @@ static int go_round(struct circle *c, struct worker *w, bool wants)
 	flush_signals(current);
 	if (ret == -EDEADLK)
 		atomic_inc(&c->refused);
-	else if (c->may_give_up && (ret == -EINTR || ret == -ETIMEDOUT))
+	else if (c->may_give_up && (ret == -EINTR || ret == -ETIMEDOUT || w->op == OP_CONTAINS))
 		atomic_inc(&c->gave_up);
 	else if (ret)
 		return ret;
@@ -2938,9 +2938,10 @@ static int go_rounds(struct worker *w)
 	for (w->count = 0; w->count < w->nr && !err; w->count++) {
 		u32 stays_out = prandom_u32_state(&same) % (2 * c->size);
 
+		/* Whether a key has a value can be told without waiting for it. */
 		do {
-			w->op = prandom_u32_state(&w->rnd) % NR_LOCK_OPS;
-		} while (w->op == OP_LOCK_PREALLOC && c->may_give_up);
+			w->op = prandom_u32_state(&w->rnd) % NR_KEY_OPS;
+		} while (w->op == OP_CONTAINS && !c->may_give_up);
 		err = go_round(c, w, w->key != stays_out);
 		/* Who is refused or gives up lets go, and that was the circle. */
 		if (!err && w->key == 0) {
@@ -5042,6 +5043,7 @@ static void destroy_under_holders(struct kunit *test)
 {
 	struct lockmap *map = lockmap_create(&(struct lockmap_params) {
 		.name = "leaked", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.cmp = cmp_slowly,
 	});
 	struct lockmap_entry *entry, *absent;
 	u64 old = 0;
