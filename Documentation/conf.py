@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Sphinx configuration: KSRC=/path/to/linux sphinx-build Documentation OUT
+"""Sphinx configuration, for tools/htmldocs.
 
-The kernel-doc directive is the kernel's own, and is taken from the source tree
-that KSRC names. Tried with Linux 7.2 and Sphinx 5.3.
+The kernel-doc directive and the one that makes links of function names are the
+kernel's own, and are taken from the source tree that KSRC names. Tried with Linux
+7.2 and Sphinx 5.3.
 """
 
 import os
@@ -17,7 +18,7 @@ if not os.path.isfile(os.path.join(ksrc, "Documentation/sphinx/kerneldoc.py")):
 # The kernel's extension looks here for its parser, and older ones want a program.
 os.environ["srctree"] = ksrc
 sys.path.insert(0, os.path.join(ksrc, "Documentation/sphinx"))
-extensions = ["kerneldoc"]
+extensions = ["kerneldoc", "automarkup"]
 kerneldoc_srctree = top
 kerneldoc_bin = os.path.join(ksrc, "scripts/kernel-doc")
 
@@ -26,4 +27,8 @@ author = "The lockmap authors"
 master_doc = "index"
 primary_domain = "c"
 highlight_language = "c"
-html_theme = "alabaster"
+html_theme = "furo"
+html_title = "lockmap"
+html_static_path = ["lockmap.css"]
+html_css_files = ["lockmap.css"]
+html_show_sourcelink = False
