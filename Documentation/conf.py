@@ -7,6 +7,7 @@ kernel's own, and are taken from the source tree that KSRC names. Tried with Lin
 """
 
 import os
+import re
 import sys
 
 top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -32,3 +33,12 @@ html_title = "lockmap"
 html_static_path = ["lockmap.css"]
 html_css_files = ["lockmap.css"]
 html_show_sourcelink = False
+
+
+def link_members(app, docname, source):
+    """Links of &lockmap_params.name, as kernel-doc makes them in comments."""
+    source[0] = re.sub(r"&(lockmap_\w+)\.(\w+)", r":c:type:`\1.\2 <\1>`", source[0])
+
+
+def setup(app):
+    app.connect("source-read", link_members)
