@@ -3,10 +3,10 @@
  * The first half of the tutorial, Documentation/tutorial.rst: who visited, and how
  * often. Built with all samples.
  */
+/* [types] */
 #include <linux/module.h>
 #include "lockmap.h"
 
-/* [types] */
 DEFINE_LOCKMAP(visits, u64, u64);
 
 static struct visits *visits;
@@ -69,6 +69,18 @@ static int show_regulars(void)
 
 /* [walk end] */
 
+/* [try] */
+static int try_it(void)
+{
+	int err = visit(7) ?: visit_killable(7) ?: visit(8) ?: show_regulars();
+
+	if (!err && (visits_of(7) != 2 || visits_of(8)))
+		err = -EIO;
+	return err;
+}
+
+/* [try end] */
+
 /* [module] */
 static int __init visits_init(void)
 {
@@ -77,9 +89,7 @@ static int __init visits_init(void)
 	visits = visits_create(NULL);
 	if (IS_ERR(visits))
 		return PTR_ERR(visits);
-	err = visit(7) ?: visit_killable(7) ?: visit(8) ?: show_regulars();
-	if (!err && (visits_of(7) != 2 || visits_of(8)))
-		err = -EIO;
+	err = try_it();
 	if (err)
 		visits_destroy(visits);
 	return err;
