@@ -10,7 +10,7 @@ export ARCH := um
 endif
 KBUILD = $(MAKE) -C $(KDIR)
 
-SCRIPTS := test test-intree test-deb torture test-broken demo style bench insns verify deb htmldocs test-docs
+SCRIPTS := test test-intree test-deb torture test-broken demo style bench insns verify deb htmldocs test-docs test-observing
 
 .PHONY: modules samples modules_install clean help kdir $(SCRIPTS) $(USERS:%=%.ko)
 
@@ -55,6 +55,7 @@ help:
 #? make verify           check the locking in all interleavings of a few tasks, and by the kernel's memory model
 #? make htmldocs          make HTML of Documentation/, in the cache folder
 #? make test-docs         check the documentation: HTML without warnings, its code compiles, what it names is there
+#? make test-observing    run the commands of Documentation/observing.rst in a virtual machine (as root)
 #? make bench            measure against other ways to lock a key, in User Mode Linux; QUICK=1 for the main rows
 #? make insns            count instructions per operation, compare with bench/insns.txt (UPDATE=1 writes it)
 #?

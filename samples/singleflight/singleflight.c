@@ -74,14 +74,17 @@ static int digest_of_open_file(struct file *file, struct digest *digest)
 /* Opens the file with the rights of the asking process; may take long. */
 static int read_file(const char *path, struct digest *digest)
 {
-	struct file *file __free(fput) = filp_open(path, O_RDONLY | O_LARGEFILE | O_NONBLOCK, 0);
+	struct file *file = filp_open(path, O_RDONLY | O_LARGEFILE | O_NONBLOCK, 0);
+	int err = -EINVAL;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	if (!S_ISREG(file_inode(file)->i_mode))
-		return -EINVAL;
-	atomic_inc(&reads);
-	return digest_of_open_file(file, digest);
+	if (S_ISREG(file_inode(file)->i_mode)) {
+		atomic_inc(&reads);
+		err = digest_of_open_file(file, digest);
+	}
+	fput(file);
+	return err;
 }
 
 /* lockmap_lock_killable(), but counts those who have to wait. */

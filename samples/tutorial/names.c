@@ -15,7 +15,7 @@ static struct lockmap *visits;
 static int create_visits(void)
 {
 	visits = lockmap_create(&(struct lockmap_params) {
-		.name = "visits",
+		.name = "visitors",
 		.key_len = 32,			/* names of up to 32 bytes */
 		.flags = LOCKMAP_VAR_KEY,
 		.value_len = sizeof(u64),
