@@ -30,8 +30,9 @@ primary_domain = "c"
 highlight_language = "c"
 html_theme = "furo"
 html_title = "lockmap"
-html_static_path = ["lockmap.css"]
+html_static_path = ["lockmap.css", "lockmap.js"]
 html_css_files = ["lockmap.css"]
+html_js_files = ["lockmap.js"]
 html_show_sourcelink = False
 
 
