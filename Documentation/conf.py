@@ -3,7 +3,7 @@
 
 The kernel-doc directive and the one that makes links of function names are the
 kernel's own, and are taken from the source tree that KSRC names. Tried with Linux
-7.2 and Sphinx 5.3.
+7.2 and Sphinx 5.3 and 8.1.
 """
 
 import os
