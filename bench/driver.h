@@ -288,7 +288,7 @@ static inline unsigned int bench_chunk(const struct bench_row *row)
 	return row->op >= BENCH_BATCH_2 && row->op <= BENCH_BATCH_16 ? 32 : 128;
 }
 
-/* How many operations it takes to have seen all keys, if that are not too many. */
+/* How many operations of each thread it takes to have seen all keys, if that are not too many. */
 static inline unsigned long bench_warm_ops(const struct bench_case *c)
 {
 	static const unsigned int batches[] = { 2, 4, 16 };
@@ -297,8 +297,8 @@ static inline unsigned long bench_warm_ops(const struct bench_case *c)
 	if ((c->row->kind != BENCH_PRESENT && c->row->kind != BENCH_ABSENT) || c->keys > BENCH_KEYS)
 		return 1;
 	if (op >= BENCH_BATCH_2 && op <= BENCH_BATCH_16)
-		return c->keys / batches[op - BENCH_BATCH_2];
-	return c->keys;
+		return c->keys / batches[op - BENCH_BATCH_2] / c->threads;
+	return c->keys / c->threads;
 }
 
 static inline void bench_prepare(struct bench_run *run, const struct bench_case *c,
@@ -388,12 +388,13 @@ static inline int bench_fill(void *map, const struct bench_impl *impl, unsigned 
 }
 
 /*
- * Once round, so that the caches are warm. Keys without a value four times: lockmap
- * makes room for more and more idle entries as it sees keys come back.
+ * Once round, so that the caches are warm. Keys without a value four times with
+ * lockmap, which makes room for more idle entries when it sees that keys come back.
  */
 static inline int bench_warm_up(const struct bench_case *c, const struct bench_entrant *e)
 {
-	unsigned int rounds = c->row->kind == BENCH_ABSENT && !c->row->filled ? 4 : 1;
+	bool learns = c->row->kind == BENCH_ABSENT && !strcmp(e->impl->name, "lockmap");
+	unsigned int rounds = learns ? 4 : 1;
 	int err = 0;
 
 	if (c->row->op == BENCH_HOLD)
