@@ -382,10 +382,10 @@ static void lmt_resume(struct rnd_state *rnd)
 	static const unsigned int calms[] = { 5, 20, 100, 500 };
 	static const unsigned int holds[] = { 1, 2, 8, 64 };
 
-	lmt_focus.map = prandom_u32_state(rnd) % (LMT_SHARED + 1);
+	WRITE_ONCE(lmt_focus.map, prandom_u32_state(rnd) % (LMT_SHARED + 1));
 	lmt_focus.base = prandom_u32_state(rnd) % 4096;
 	lmt_focus.spread = spreads[prandom_u32_state(rnd) % ARRAY_SIZE(spreads)];
-	lmt_focus.calm = calms[prandom_u32_state(rnd) % ARRAY_SIZE(calms)];
+	WRITE_ONCE(lmt_focus.calm, calms[prandom_u32_state(rnd) % ARRAY_SIZE(calms)]);
 	lmt_focus.hold = holds[prandom_u32_state(rnd) % ARRAY_SIZE(holds)];
 	lmt_focus.ops[0] = lmt_pick_op(rnd);
 	lmt_focus.ops[1] = lmt_pick_op(rnd);
