@@ -723,7 +723,8 @@ static void lm_entry_free(struct lockmap_entry *entry)
  * Return: 0, -EEXIST when the table has the key already, or what rhashtable
  * says when it cannot take more for the moment: -ENOMEM, -EBUSY, -E2BIG.
  */
-static noinline int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new, u64 self)
+static lm_noinline_kcsan int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new,
+					      u64 self)
 {
 	struct lm_shard *shard = lm_shard(key->map, key->hash);
 	u64 dead = atomic64_read(&new->lock.word);
@@ -753,7 +754,7 @@ static noinline void lm_trace_reclaimed(const struct lockmap_entry *entry)
 }
 
 /* Take an idle entry, whose word was just made DEAD, out of its table, and free it. */
-static noinline void lm_entry_bury(struct lockmap_entry *entry)
+static lm_noinline_kcsan void lm_entry_bury(struct lockmap_entry *entry)
 {
 	if (trace_lockmap_reclaimed_enabled())
 		lm_trace_reclaimed(entry);
@@ -1069,14 +1070,14 @@ static inline void lm_circle_found(struct lm_waiter *waiter)
 static void lm_count_wait(const struct lm_key *key, const struct lm_waiter *waiter, int err)
 {
 	u64 ns = ktime_get_ns() - waiter->since;
+	unsigned long us = min_t(u64, div_u64(ns, NSEC_PER_USEC), ULONG_MAX);
 	struct lm_waits *waits = &get_cpu_ptr(key->map->cpu)->waits;
 
 	WRITE_ONCE(waits->nr, waits->nr + 1);
 	WRITE_ONCE(waits->failed, waits->failed + !!err);
 	WRITE_ONCE(waits->stolen, waits->stolen + waiter->lost);
 	WRITE_ONCE(waits->handed_over, waits->handed_over + waiter->handed_over);
-	WRITE_ONCE(waits->longest_us,
-		   max(waits->longest_us, (unsigned long)div_u64(ns, NSEC_PER_USEC)));
+	WRITE_ONCE(waits->longest_us, max(waits->longest_us, us));
 	put_cpu_ptr(key->map->cpu);
 	trace_lockmap_acquired(key->map, key->data, key->len, ns, err);
 }

@@ -77,6 +77,13 @@
 #define lm_read_unlock()	preempt_enable()
 #endif
 
+/* tools/check-log tells reports of KCSAN apart by the function's name. */
+#ifdef CONFIG_KCSAN
+#define lm_noinline_kcsan	noinline
+#else
+#define lm_noinline_kcsan
+#endif
+
 /* A stable backport to 6.1. */
 #ifndef lock_set_cmp_fn
 #define lock_set_cmp_fn(lock, ...)	do { } while (0)

@@ -42,6 +42,41 @@ lock() {
 	flock 9
 }
 
+# Checks are counted, and what is printed of them looks alike.
+passed=0 failed=0 skipped=0
+
+# usage: result STATUS WHAT...; STATUS 0 is good
+result() {
+	local status=$1
+	shift
+	if [ "$status" -eq 0 ]; then
+		passed=$((passed + 1))
+		echo "[PASSED] $*"
+	else
+		failed=$((failed + 1))
+		echo "[FAILED] $*"
+	fi
+}
+
+# Run a command as a check, and show what it said if it fails.
+# usage: check WHAT COMMAND...
+check() {
+	local what=$1 log=$LOCKMAP_WORK/${0##*/}-check.log status
+	shift
+	set +e
+	(set -e; "$@") >"$log" 2>&1 </dev/null 9>&-
+	status=$?
+	set -e
+	[ $status -eq 0 ] || tail -n 100 "$log" | sed 's/^/    /'
+	result $status "$what"
+}
+
+# The last line of a script that checks, and how it ends.
+conclude() {
+	echo "$passed passed, $failed failed$([ "$skipped" -eq 0 ] || echo ", $skipped skipped")"
+	[ "$failed" -eq 0 ]
+}
+
 # Copy the sources, with nothing that was built of them. Not only what is committed.
 # usage: copy_sources DIR
 copy_sources() {

@@ -29,6 +29,7 @@ typedef unsigned int gfp_t;
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define noinline
+#define lm_noinline_kcsan
 #define __aligned(n)		__attribute__((aligned(n)))
 #define __section(name)		__attribute__((section(name)))
 #define __releases(x)

@@ -82,7 +82,7 @@ twin map map-three lockmap.c "an entry that is held is buried" "in use|has a wai
 twin map map-read-reuse lockmap.c "an entry with a value is buried" "a value is lost" \
 	'/^static bool lm_ring_evict(/,/^}/s/(LM_LOCKED | LM_WAITERS | LM_VALUE)/(LM_LOCKED | LM_WAITERS)/'
 twin map map-refused-wait lockmap.c "an entry that is refused leaves its waiters alone" "$gone|has a waiter|not dead|in use" \
-	'/^static noinline int lm_entry_publish(/,/^}/s/lm_retire(&new->lock, lm_wq(key->map, new));/atomic64_set(\&new->lock.word, lm_dead(atomic64_read(\&new->lock.word)));/'
+	'/^static .*int lm_entry_publish(/,/^}/s/lm_retire(&new->lock, lm_wq(key->map, new));/atomic64_set(\&new->lock.word, lm_dead(atomic64_read(\&new->lock.word)));/'
 twin map map-three lockmap.c "an unlock touches the entry without RCU" "use after free" \
 	'/^static noinline void lm_unlock_tail(/,/^}/{s/rcu_read_lock();//;s/rcu_read_unlock();//;s/return/&/}' \
 	'/^static noinline void lm_unlock_tail(/,/^}/s/if (set & ~old & LM_IDLE)/if (atomic64_read(\&entry->lock.word), set \& ~old \& LM_IDLE)/'
