@@ -52,6 +52,7 @@
 #include <linux/bitrev.h>
 #include <linux/bsearch.h>
 #include <linux/ctype.h>
+#include <linux/debug_locks.h>
 #include <linux/hash.h>
 #include <linux/hashtable.h>
 #include <linux/kernel.h>
@@ -95,6 +96,9 @@
 #define LM_RING_ADMIT	128
 /* How many idle entries a map has room for as long as few keys come back. */
 #define LM_IDLE_FIRST	1024U
+/* By default idle entries may take this part of memory, and be so many. */
+#define LM_IDLE_PART	64
+#define LM_IDLE_MOST	98304U
 /* With one newcomer of so many a slot is looked at. */
 #define LM_RING_LOOK	8
 /* If of so many looks so many saw a key that came back, there will be so many times the room. */
@@ -171,6 +175,7 @@ struct lockmap_entry {
  * @used: number of slots with an entry; atomic
  * @refused: counts newcomers while the ring is full; roughly, without a lock
  * @back: how many of the last looks saw a key that came back; likewise
+ * @shrunk: the slot that lm_ring_shrink() looked at last; likewise
  * @chunk: the slots, LM_RING_FIRST in the first and as many as all before in
  *	each other. Set once, before @size includes them. A slot changes by xchg()
  *	alone: who takes an entry out of one has the only reference that may bury it
@@ -183,6 +188,7 @@ struct lm_ring {
 	atomic_t used;
 	unsigned int refused;
 	unsigned int back;
+	unsigned int shrunk;
 	struct lockmap_entry **chunk[LM_RING_CHUNKS];
 } ____cacheline_aligned_in_smp;
 
@@ -244,6 +250,7 @@ struct lm_cpu {
  * @owner: the module that made the map; %NULL when it is gone, or built in. By
  *	lm_maps_lock, as are @leaked and @node
  * @leaked: destroyed with keys held, which was told
+ * @disorder: keys were locked out of order, which was told; without a lock
  * @node: in lm_maps
  * @debugfs: folder of the map
  * @nr_shards: how many there are
@@ -265,6 +272,7 @@ struct lockmap {
 	struct lock_class_key lock_key;
 	struct module *owner;
 	bool leaked;
+	bool disorder;
 	struct list_head node;
 	struct dentry *debugfs;
 	unsigned int nr_shards;
@@ -637,16 +645,14 @@ static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
  * Entries: memory
  */
 
+/*
+ * For lockdep, one key of a map after another is in order. It would ask for the first
+ * two that anybody locks in some context, and for no others: it remembers classes.
+ * Hence lm_check_order().
+ */
 static int __maybe_unused lm_key_cmp_dep(const struct lockdep_map *a, const struct lockdep_map *b)
 {
-	const struct lockmap_entry *x = container_of(a, struct lockmap_entry, dep_map);
-	const struct lockmap_entry *y = container_of(b, struct lockmap_entry, dep_map);
-	const u8 *x_data, *y_data;
-	u32 x_len, y_len;
-
-	x_data = lm_entry_key_rcu(x->map, x, &x_len);
-	y_data = lm_entry_key_rcu(y->map, y, &y_len);
-	return lm_cmp(x->map, x_data, x_len, y_data, y_len);
+	return -1;
 }
 
 static int lm_entry_set_key(struct lockmap_entry *new, const struct lm_key *key, gfp_t gfp)
@@ -801,6 +807,18 @@ static bool lm_ring_grow(struct lm_ring *ring, unsigned int size, gfp_t gfp)
 	return true;
 }
 
+/* Whether there are slots after the last, if need be new ones. */
+static bool lm_ring_extend(struct lm_ring *ring, unsigned int size)
+{
+	if (size >= READ_ONCE(ring->room))
+		return false;
+	if (lm_ring_grow(ring, size, GFP_NOWAIT))
+		return true;
+	/* Without memory for slots there is no room either, until lm_ring_look() makes some. */
+	WRITE_ONCE(ring->room, size);
+	return false;
+}
+
 static unsigned int lm_ring_step(struct lm_ring *ring)
 {
 	int hand = atomic_read(&ring->hand), next;
@@ -810,8 +828,7 @@ static unsigned int lm_ring_step(struct lm_ring *ring)
 		/* Pairs with lm_ring_grow(). */
 		size = smp_load_acquire(&ring->size);
 		next = hand + 1;
-		if (next >= size &&
-		    (size >= READ_ONCE(ring->room) || !lm_ring_grow(ring, size, GFP_NOWAIT)))
+		if (next >= size && !lm_ring_extend(ring, size))
 			next = 0;
 	} while (!atomic_try_cmpxchg(&ring->hand, &hand, next));
 	return next;
@@ -913,43 +930,83 @@ static unsigned long lm_shrink_count(struct shrinker *shrinker, struct shrink_co
 	return idle ?: SHRINK_EMPTY;
 }
 
+/* Take so many entries out of a ring, if it has them: downwards, from where the last call ended. */
+static unsigned long lm_ring_shrink(struct lm_ring *ring, unsigned long nr)
+{
+	/* Pairs with lm_ring_grow(). */
+	unsigned int size = smp_load_acquire(&ring->size), left;
+	unsigned int n = READ_ONCE(ring->shrunk);
+	struct lockmap_entry *entry, **slot;
+	unsigned long taken = 0;
+
+	for (left = size; left && taken < nr && atomic_read(&ring->used) > 0; left--) {
+		n = (n ?: size) - 1;
+		slot = lm_ring_slot(ring, n);
+		entry = READ_ONCE(*slot) ? xchg(slot, NULL) : NULL;
+		if (!entry)
+			continue;
+		atomic_dec(&ring->used);
+		lm_ring_evict(entry, false);
+		taken++;
+	}
+	WRITE_ONCE(ring->shrunk, n);
+	return taken;
+}
+
 static unsigned long lm_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	struct lockmap *map = lm_shrinker_data(shrinker);
-	struct lockmap_entry *entry, **slot;
-	struct lm_ring *ring;
-	unsigned long freed = 0;
-	unsigned int i, n;
+	unsigned long taken = 0;
+	unsigned int i;
 
-	sc->nr_scanned = 0;
-	for (i = 0; i < map->nr_rings; i++) {
-		ring = &map->rings[i];
-		/* Pairs with lm_ring_grow(). */
-		for (n = smp_load_acquire(&ring->size); n && atomic_read(&ring->used) > 0; n--) {
-			if (sc->nr_scanned >= sc->nr_to_scan)
-				return freed;
-			slot = lm_ring_slot(ring, n - 1);
-			entry = READ_ONCE(*slot) ? xchg(slot, NULL) : NULL;
-			if (!entry)
-				continue;
-			atomic_dec(&ring->used);
-			sc->nr_scanned++;
-			lm_ring_evict(entry, false);
-			freed++;
-		}
-	}
-	return freed ?: SHRINK_STOP;
+	for (i = 0; i < map->nr_rings && taken < sc->nr_to_scan; i++)
+		taken += lm_ring_shrink(&map->rings[i], sc->nr_to_scan - taken);
+	sc->nr_scanned = taken;
+	return taken ?: SHRINK_STOP;
 }
 
 /*
  * Locking
  */
 
+/* Tell of who may wait for a key while holding one of the same map that is not before it. */
+static void lm_check_order(struct lockmap *map, const void *data, u32 len)
+{
+	char text[LM_KEY_TEXT], held_text[LM_KEY_TEXT];
+	const struct lockmap_entry *entry;
+	const struct lockdep_map *held;
+	const u8 *held_data;
+	unsigned int i = 0;
+	u32 held_len;
+
+	if (!IS_ENABLED(CONFIG_PROVE_LOCKING) || !debug_locks || lockdep_recursing(current) ||
+	    READ_ONCE(map->disorder))
+		return;
+	while ((held = lm_held_lock(&i, &map->lock_key))) {
+		entry = container_of(held, struct lockmap_entry, dep_map);
+		held_data = lm_entry_key_rcu(map, entry, &held_len);
+		if (lm_cmp(map, held_data, held_len, data, len) < 0)
+			continue;
+		WRITE_ONCE(map->disorder, true);
+		lm_key_text(text, sizeof(text), map, data, len);
+		lm_key_text(held_text, sizeof(held_text), map, held_data, held_len);
+		WARN(1, "lockmap: %s: key %s locked by %s/%d, which holds %s: not in ascending order\n",
+		     lm_name(map), text, current->comm, current->pid, held_text);
+		return;
+	}
+}
+
 static void lm_annotate(struct lockmap_entry *entry, bool try, unsigned long ip)
 {
+	const u8 *data;
+	u32 len;
+
 	/* What belongs to no task, lockdep cannot follow. */
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || !in_task())
 		return;
+	data = lm_entry_key_rcu(entry->map, entry, &len);
+	if (!try)
+		lm_check_order(entry->map, data, len);
 	lock_acquire_exclusive(&entry->dep_map, 0, try, NULL, ip);
 	entry->annotated = true;
 }
@@ -1040,7 +1097,7 @@ static void lm_adopt(struct lockmap_entry *entry)
  * Called by lm_block() when a wait would close a circle, with the locks that keep it
  * as it is: note it down. No memory, no details.
  */
-static inline void lm_circle_found(struct lm_waiter *waiter)
+static inline void lm_circle_found(struct lm_waiter *waiter, bool closed)
 {
 	const struct lm_waiter *next = waiter;
 	const struct lockmap_entry *entry;
@@ -1056,6 +1113,8 @@ static inline void lm_circle_found(struct lm_waiter *waiter)
 	waiter->circle = text;
 	if (!text)
 		return;
+	if (!closed)
+		pos = scnprintf(text, LM_CIRCLE_TEXT, "more than %u in a row: ", LM_CIRCLE_MAX);
 	for (; next && pos < LM_CIRCLE_TEXT - 1; next = lm_blocked_owner(next->lock)) {
 		task = next->wait.private;
 		entry = container_of(next->lock, struct lockmap_entry, lock);
@@ -1119,8 +1178,10 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 self,
 		return -EAGAIN;
 	}
 	/* Once we have left the queue, or were sent away, it is no entry: tell lockdep now. */
-	if (!how->batch)
+	if (!how->batch) {
+		lm_check_order(key->map, key->data, key->len);
 		might_lock(entry);
+	}
 	rcu_read_unlock();
 
 	lm_contention_begin(entry);
@@ -2332,14 +2393,33 @@ static void lm_set_layout(struct lockmap *map)
 	map->plain_value = !p->clone && p->value_len <= LM_PLAIN_VALUE;
 }
 
+static size_t lm_entry_size(const struct lockmap *map)
+{
+	return sizeof(struct lockmap_entry) + map->key_offset +
+	       (map->key_kind == LM_KEY_LONG ? sizeof(void *) : map->key_len);
+}
+
+/*
+ * As many idle entries as fit into a part of memory. Few if they are charged to a
+ * cgroup: what its limit reclaims of them is nothing, for the shrinker is not of cgroups.
+ */
+static unsigned int lm_idle_default(const struct lockmap *map)
+{
+	u64 part;
+
+	if (map->params.gfp & __GFP_ACCOUNT)
+		return LM_RING_FIRST;
+	part = div_u64((u64)totalram_pages() << PAGE_SHIFT, LM_IDLE_PART);
+	return clamp_t(u64, div_u64(part, lm_entry_size(map)), LM_RING_FIRST, LM_IDLE_MOST);
+}
+
 static int lm_cache_init(struct lockmap *map)
 {
 	const struct lockmap_params *p = &map->params;
-	size_t size = sizeof(struct lockmap_entry) + map->key_offset;
+	size_t size = lm_entry_size(map);
 	static atomic_t nr;
 	char *name;
 
-	size += map->key_kind == LM_KEY_LONG ? sizeof(void *) : map->key_len;
 	/* Maps may have one name, caches may not. */
 	name = kasprintf(GFP_KERNEL, "lockmap-%s-%d", p->name, atomic_inc_return(&nr));
 	if (!name)
@@ -2405,6 +2485,12 @@ static void lm_shards_free(struct lockmap *map)
 {
 	unsigned int i;
 
+	/* Memory reclaim may wait for the caller, which then cannot wait for other workers. */
+	if (current->flags & (PF_WQ_WORKER | PF_MEMALLOC)) {
+		for (i = 0; i < map->nr_shards; i++)
+			lm_shard_free(&map->shards[i].free);
+		return;
+	}
 	for (i = 0; i < map->nr_shards; i++)
 		queue_work(lm_free_wq, &map->shards[i].free);
 	for (i = 0; i < map->nr_shards; i++)
@@ -2456,10 +2542,10 @@ static int lm_init(struct lockmap *map, unsigned int nr_shards)
 	if (!p->name)
 		return -ENOMEM;
 	p->gfp = p->gfp ?: GFP_KERNEL;
-	p->max_idle = p->max_idle ?: clamp(totalram_pages() / 4, 1UL << 10, 3UL << 15);
 	map->shard_shift = 31 - ilog2(nr_shards);
 	get_random_bytes(&map->hash_key, sizeof(map->hash_key));
 	lm_set_layout(map);
+	p->max_idle = p->max_idle ?: lm_idle_default(map);
 
 	map->cpu = alloc_percpu(struct lm_cpu);
 	if (!map->cpu)

@@ -28,7 +28,8 @@
  *
  * - A lock belongs to the task that took it, which unlocks it, unless it was
  *   disowned (lockmap_entry_disown()) or taken in softirq: those belong to
- *   nobody, and whoever finishes the work unlocks them.
+ *   nobody, and whoever finishes the work unlocks them. A task is known by its
+ *   pid: do not hold a lock across execve(), which may change that.
  * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order of the map's key comparison; lockdep checks
@@ -83,14 +84,16 @@ struct lockmap_entry;
  * @flags: 0 or %LOCKMAP_VAR_KEY
  * @gfp: how entries are allocated by calls that may sleep: 0 for %GFP_KERNEL,
  *	or %GFP_NOFS, %GFP_NOIO, ``| __GFP_ACCOUNT``, ... %__GFP_ZERO, %__GFP_NOFAIL
- *	and zones are refused
+ *	and zones are refused. Idle entries stay charged to the cgroup that made
+ *	them, whose limit cannot reclaim them; so their default is low then
  * @nr_shards: tables that the map is spread over, rounded up to a power of
  *	two; 0 for four per possible CPU
  * @nelem_hint: how many keys to make room for at once; 0 to start small. A map
  *	grows and shrinks by itself either way
  * @max_idle: how many keys without a value and without a holder may stay
  *	behind as idle entries, so that locking them again allocates nothing;
- *	0 for a default. Nothing in this interface tells an idle key from an
+ *	0 for as many as fit in a 64th of memory, 64 to 98304; or for 64 with
+ *	__GFP_ACCOUNT. Nothing in this interface tells an idle key from an
  *	absent one, and idle entries go first when memory gets short
  * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
  *	@cmp calls equal must have one hash, so who calls different bytes equal
@@ -186,7 +189,8 @@ void lockmap_destroy(struct lockmap *map);
  * Return: the entry, locked; ERR_PTR(-EINVAL) for a wrong @len or a %NULL,
  * ERR_PTR(-ENOMEM) when the key was new and there was no memory,
  * ERR_PTR(-EDEADLK) when the caller holds the key already, or when waiting
- * would close a circle of tasks that wait for each other.
+ * would close a circle of tasks that wait for each other, or be behind more
+ * than 1024 tasks each of which waits for the next.
  */
 struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len);
 

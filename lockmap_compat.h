@@ -84,6 +84,21 @@
 #define lm_noinline_kcsan
 #endif
 
+/* The next lock of a class that the caller holds, from the @i-th on, as far as lockdep knows. */
+static inline const struct lockdep_map *lm_held_lock(unsigned int *i,
+						     const struct lock_class_key *key)
+{
+#ifdef CONFIG_PROVE_LOCKING
+	while (*i < current->lockdep_depth) {
+		const struct lockdep_map *held = current->held_locks[(*i)++].instance;
+
+		if (held->key == key)
+			return held;
+	}
+#endif
+	return NULL;
+}
+
 /* A stable backport to 6.1. */
 #ifndef lock_set_cmp_fn
 #define lock_set_cmp_fn(lock, ...)	do { } while (0)

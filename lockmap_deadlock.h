@@ -20,6 +20,8 @@
  *   the way comes back with is the caller's own.
  * - A circle that somebody is about to leave, because of a signal or a timeout
  *   that it has not noticed yet, counts.
+ * - A way over more than LM_CIRCLE_MAX tasks is not gone to its end: who stands
+ *   there is refused, circle or not.
  *
  * Locks that belong to no task end the way, as do tasks that sleep for anything
  * else.
@@ -30,7 +32,10 @@
 #define _LOCKMAP_DEADLOCK_H
 
 static DEFINE_SPINLOCK(lm_blocked_lock);
-static DEFINE_HASHTABLE(lm_blocked, 8);
+static DEFINE_HASHTABLE(lm_blocked, 12);
+
+/* How many tasks may wait in a row: what max_lock_depth is to rt_mutex. Interrupts are off. */
+#define LM_CIRCLE_MAX		1024U
 
 static inline struct lm_waiter *lm_find_blocked(u64 owner)
 {
@@ -62,35 +67,38 @@ static inline struct lm_waiter *lm_blocked_owner(const struct lm_lock *lock)
 	return waiter && waiter->lock != lock ? waiter : NULL;
 }
 
-/* Whether a wait would close a circle. */
-static inline bool lm_closes_circle(const struct lm_waiter *waiter)
+/* Whether a wait has to be refused: it closes a circle, or the way is too long to say. */
+static inline bool lm_closes_circle(const struct lm_waiter *waiter, bool *closed)
 {
 	const struct lm_waiter *next = waiter;
+	unsigned int n;
 
-	do {
-		if ((atomic64_read(&next->lock->word) & LM_OWNER) == waiter->self)
+	for (n = 0; next && n < LM_CIRCLE_MAX; n++) {
+		*closed = (atomic64_read(&next->lock->word) & LM_OWNER) == waiter->self;
+		if (*closed)
 			return true;
 		next = lm_blocked_owner(next->lock);
-	} while (next);
-	return false;
+	}
+	return next;
 }
 
 /* Takes notes for a message. */
-static inline void lm_circle_found(struct lm_waiter *waiter);
+static inline void lm_circle_found(struct lm_waiter *waiter, bool closed);
 
 /**
  * lm_block() - enter the table of those who sleep
  * @waiter: on its wait queue, whose lock is held
  *
- * Return: 0; -EDEADLK when that would close a circle.
+ * Return: 0; -EDEADLK when that would close a circle, or is behind too many.
  */
 static inline int lm_block(struct lm_waiter *waiter)
 {
 	int err = -EDEADLK;
+	bool closed;
 
 	spin_lock(&lm_blocked_lock);
-	if (lm_closes_circle(waiter)) {
-		lm_circle_found(waiter);
+	if (lm_closes_circle(waiter, &closed)) {
+		lm_circle_found(waiter, closed);
 	} else {
 		hash_add(lm_blocked, &waiter->blocked_node, waiter->self);
 		err = 0;

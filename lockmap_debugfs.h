@@ -14,6 +14,8 @@
 
 /* More keys than this are not listed. */
 #define LM_HELD_SHOWN	1000
+/* And how many of those who wait for one of them. */
+#define LM_WAITERS_SHOWN	16
 
 static struct dentry *lm_debugfs;
 
@@ -77,12 +79,13 @@ static void lm_show_waiters(struct seq_file *m, struct wait_queue_head *wq,
 			    const struct lm_lock *lock)
 {
 	const struct lm_waiter *waiter;
+	unsigned int nr = 0;
 	unsigned long flags;
 	u64 waited;
 
 	spin_lock_irqsave(&wq->lock, flags);
 	list_for_each_entry(waiter, &wq->head, wait.entry) {
-		if (waiter->lock != lock)
+		if (waiter->lock != lock || nr++ >= LM_WAITERS_SHOWN)
 			continue;
 		lm_show_task(m, ", wanted by", waiter->wait.private);
 		/* The clock is read after it joined, or it would not have waited yet. */
@@ -90,6 +93,8 @@ static void lm_show_waiters(struct seq_file *m, struct wait_queue_head *wq,
 		seq_printf(m, " for %llu us", div_u64(waited, NSEC_PER_USEC));
 	}
 	spin_unlock_irqrestore(&wq->lock, flags);
+	if (nr > LM_WAITERS_SHOWN)
+		seq_printf(m, ", and by %u more", nr - LM_WAITERS_SHOWN);
 }
 
 /* One key that was held a moment ago, if it still is. */

@@ -158,14 +158,20 @@ static inline struct lm_waiter *lm_first_waiter(struct wait_queue_head *wq,
 /* Take a waiter off the queue, and from the word what was there for its sake. */
 static inline void lm_dequeue(struct wait_queue_head *wq, struct lm_waiter *waiter)
 {
-	u64 gone = lm_first_waiter(wq, waiter->lock) == waiter ? LM_HANDOFF : 0;
+	u64 gone = waiter->woken ? LM_WOKEN : 0;
+	const struct lm_waiter *next = waiter;
 
+	if (lm_first_waiter(wq, waiter->lock) == waiter) {
+		gone |= LM_HANDOFF | LM_WAITERS;
+		list_for_each_entry_continue(next, &wq->head, wait.entry) {
+			if (next->lock == waiter->lock) {
+				gone &= ~LM_WAITERS;
+				break;
+			}
+		}
+	}
 	lm_unblock(waiter);
 	list_del_init(&waiter->wait.entry);
-	if (waiter->woken)
-		gone |= LM_WOKEN;
-	if (!lm_first_waiter(wq, waiter->lock))
-		gone |= LM_WAITERS;
 	atomic64_andnot(gone, &waiter->lock->word);
 }
 

@@ -34,6 +34,7 @@
 #include <linux/string.h>
 #include <linux/timer.h>
 #include <linux/unaligned.h>
+#include <linux/workqueue.h>
 
 #include <kunit/test.h>
 
@@ -845,6 +846,39 @@ static void create_extremes(struct kunit *test)
 }
 
 /* What takes NULL and error pointers for nothing does so. */
+struct destroyer {
+	struct work_struct work;
+	struct lockmap *map;
+};
+
+static void destroy_in_work(struct work_struct *work)
+{
+	lockmap_destroy(container_of(work, struct destroyer, work)->map);
+}
+
+/* By a worker that memory reclaim may wait for, which must not wait for one that it may not. */
+static void destroy_in_reclaim(struct kunit *test)
+{
+	struct workqueue_struct *wq;
+	struct destroyer destroyer;
+
+	wq = alloc_workqueue("lockmap_test", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	KUNIT_ASSERT_NOT_NULL(test, wq);
+	destroyer.map = lockmap_create(&(struct lockmap_params) {
+		.name = "reclaim", .key_len = sizeof(u64), .value_len = sizeof(u64), .nr_shards = 8,
+	});
+	KUNIT_EXPECT_NOT_ERR_OR_NULL(test, destroyer.map);
+	if (!IS_ERR(destroyer.map)) {
+		for (u64 n = 0; n < 100; n++)
+			KUNIT_EXPECT_EQ(test, insert_nr(destroyer.map, n, n), 0);
+		INIT_WORK_ONSTACK(&destroyer.work, destroy_in_work);
+		queue_work(wq, &destroyer.work);
+		flush_work(&destroyer.work);
+		destroy_work_on_stack(&destroyer.work);
+	}
+	destroy_workqueue(wq);
+}
+
 static void destroy_nothing(struct kunit *test)
 {
 	struct lockmap_entry *entry __free(lockmap_entry_free) = NULL;
@@ -2691,7 +2725,8 @@ static void greedy_holders(struct kunit *test)
 	kunit_info(test, "%lu and %lu greedy acquisitions, %lu modest ones, longest wait %llu us",
 		   greedy[0]->count, greedy[1]->count, modest->count,
 		   div_u64(modest->longest, NSEC_PER_USEC));
-	KUNIT_EXPECT_GE(test, modest->count * 20, greedy[0]->count + greedy[1]->count);
+	/* Without fine timers it sleeps for a tick: 10 ms, in which they take twenty turns. */
+	KUNIT_EXPECT_GE(test, modest->count * 50, greedy[0]->count + greedy[1]->count);
 	KUNIT_EXPECT_LT(test, modest->longest, NSEC_PER_SEC);
 }
 
@@ -2898,6 +2933,64 @@ static void circles_are_refused(struct kunit *test)
 		bury_all(test);
 		break_up(test, c);
 	}
+}
+
+/*
+ * Who would wait behind more than 1024 tasks, each of which waits for the next, is
+ * refused: going all the way would take too long.
+ */
+static void rows_are_limited(struct kunit *test)
+{
+	const unsigned int most = 1024;
+	struct circle *c = make_circle(test, most + 2);
+	struct lockmap_entry *last = hold(test, c->map[(most + 1) % 2], most + 1);
+	struct worker *w;
+
+	for (unsigned int n = most + 1; n--; ) {
+		w = new_worker(test, hold_and_want, NULL, "hold and want");
+		w->arg = c;
+		w->key = n;
+		w->op = OP_LOCK;
+		start(test, w);
+		if (n)
+			expect_sleeps(test, w);
+		else
+			KUNIT_EXPECT_EQ(test, join(test, w), -EDEADLK);
+	}
+	lockmap_unlock(last);
+	list_for_each_entry(w, &((struct fixture *)test->priv)->workers, node)
+		KUNIT_EXPECT_EQ(test, join(test, w), w->key ? 0 : -EDEADLK);
+	bury_all(test);
+	break_up(test, c);
+}
+
+/*
+ * Keys of a map that are locked out of order are told of, though nobody waits, and
+ * though the first two that were locked together were in order: tools/check-log
+ * looks whether it was told.
+ */
+static void disorder_is_told(struct kunit *test)
+{
+	struct lockmap *map = make_u64_map(test);
+	struct lockmap_entry *entry;
+
+	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
+		kunit_skip(test, "a kernel without PROVE_LOCKING");
+	for (u64 n = 10; n > 0; n--) {
+		entry = hold(test, map, n);
+		KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, n + 1)), 0);
+		KUNIT_EXPECT_EQ(test, lock_error(try_nr(map, n - 1)), 0);
+		lockmap_unlock(entry);
+	}
+
+	entry = hold(test, map, 6);
+	expect_warning(true);
+	pr_info("lockmap_test: has to be told: key 0x500000000000000 locked by\n");
+	KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, 5)), 0);
+	expect_warning(false);
+	/* once a map */
+	KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, 4)), 0);
+	lockmap_unlock(entry);
 }
 
 /* Wait for the others of the circle; all of them come by here equally often. */
@@ -5081,6 +5174,7 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE(create_takes),
 	KUNIT_CASE_SLOW(create_extremes),
 	KUNIT_CASE(create_copies_params),
+	KUNIT_CASE(destroy_in_reclaim),
 	KUNIT_CASE(destroy_nothing),
 	KUNIT_CASE(two_maps),
 	KUNIT_CASE(absent_keys_lock),
@@ -5125,6 +5219,8 @@ static struct kunit_case lockmap_test_cases[] = {
 	KUNIT_CASE(batch_meets_own_key),
 	KUNIT_CASE(circles_are_refused),
 	KUNIT_CASE_SLOW(circles_race),
+	KUNIT_CASE_SLOW(rows_are_limited),
+	KUNIT_CASE(disorder_is_told),
 	KUNIT_CASE(no_poisoning),
 	KUNIT_CASE(disowned),
 	KUNIT_CASE(softirq),

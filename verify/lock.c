@@ -5,7 +5,7 @@
 #include "lockmap_deadlock.h"
 
 /* Messages are not modelled. */
-static inline void lm_circle_found(struct lm_waiter *waiter)
+static inline void lm_circle_found(struct lm_waiter *waiter, bool closed)
 {
 }
 

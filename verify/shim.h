@@ -70,6 +70,9 @@ static inline void list_del_init(struct list_head *node)
 	INIT_LIST_HEAD(node);
 }
 
+#define list_for_each_entry_continue(pos, head, member)					\
+	for (pos = container_of(pos->member.next, typeof(*pos), member); &pos->member != (head); \
+	     pos = container_of(pos->member.next, typeof(*pos), member))
 #define list_for_each_entry(pos, head, member)						\
 	for (pos = container_of((head)->next, typeof(*pos), member); &pos->member != (head);	\
 	     pos = container_of(pos->member.next, typeof(*pos), member))

@@ -36,9 +36,9 @@ twin lock timeouts lockmap_lock.h "an unlock hands over to a waiter that has lef
 twin lock timeouts lockmap_lock.h "who leaves overlooks that it was granted the lock" "$gone|a flag" \
 	'/^static .* lm_leave(/,/^}/s/return waiter->result != LM_GRANTED;/return true;/'
 twin lock timeouts lockmap_lock.h "who leaves forgets HANDOFF in the word" "HANDOFF to nobody|$gone|circles" \
-	's/u64 gone = .*;/u64 gone = 0;/'
+	'/^static .* lm_dequeue(/,/^}/s/gone |= LM_HANDOFF | LM_WAITERS;/gone |= LM_WAITERS;/'
 twin lock three lockmap_lock.h "a hand-off names no new owner's queue" "WAITERS is wrong|$gone" \
-	'/^static .* lm_dequeue(/,/^}/s/gone |= LM_WAITERS;/gone |= LM_WAITERS * 0;/'
+	'/^static .* lm_dequeue(/,/^}/s/gone |= LM_HANDOFF | LM_WAITERS;/gone |= LM_HANDOFF;/'
 twin lock three lockmap_lock.h "a hand-off frees the lock in between" "$two|$race" \
 	'/^static .* lm_grant(/,/^}/s/new = (old & ~(LM_OWNER | LM_VALUE))/new = (old \& ~(LM_LOCKED | LM_OWNER | LM_VALUE))/'
 twin lock shared lockmap_lock.h "the first on the queue is woken, whatever it waits for" "$gone|WOKEN" \
