@@ -522,17 +522,9 @@ static int batch_error(struct lockmap_batch *batch)
 	return 0;
 }
 
-/* A trylock does not wait for memory: for that there is another try. */
 static int is_busy(struct lockmap *map, u64 n)
 {
-	unsigned long end = jiffies + PATIENCE;
-	int err = lock_error(try_nr(map, n));
-
-	while (err == -ENOMEM && time_before(jiffies, end)) {
-		usleep_range(1000, 2000);
-		err = lock_error(try_nr(map, n));
-	}
-	return err;
+	return lock_error(try_nr(map, n));
 }
 
 static struct lockmap_entry *hold(struct kunit *test, struct lockmap *map, u64 n)

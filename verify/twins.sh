@@ -105,6 +105,8 @@ twin words words lockmap_lock.h "a dead word can be locked" "free and alive" \
 	's/!(old & (LM_LOCKED | LM_DEAD)) &&/!(old \& LM_LOCKED) \&\&/'
 
 # Threads
+twin hash hash lockmap.c "keys in a row are not scrambled" "a chain of" \
+	'/^static .* lm_scramble(/,/^}/s/return .*;/return hash >> 32;/'
 twin tsan tsan lockmap_lock.h "(B) the fast unlock releases nothing" "data race" \
 	'/^static .* lm_unlock_fast(/,/^}/s/try_cmpxchg_release/try_cmpxchg_relaxed/'
 twin tsan tsan lockmap_lock.h "the result is read before the queue's lock is taken" "data race" \
