@@ -76,7 +76,7 @@ struct lockmap_entry;
 
 /**
  * struct lockmap_params - what kind of map lockmap_create() makes
- * @name: in lockdep, tracepoints, debugfs and messages; copied
+ * @name: in lockdep, tracepoints, debugfs and messages; needed, and copied
  * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
  *	the longest that will be used
  * @value_len: bytes of a value; 0 for a set (a key is there or not) or for
@@ -156,7 +156,8 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
 
 /**
  * lockmap_create() - make an empty map
- * @params: a struct lockmap_params that says what kind; may be on the stack
+ * @params: pointer to a struct lockmap_params that says what kind, which may be
+ *	on the stack
  *
  * If the calling module goes without having destroyed the map, a WARN says so.
  *
@@ -319,7 +320,7 @@ void lockmap_entry_disown(struct lockmap_entry *entry);
  * @len: set to the key's length if not %NULL
  *
  * Context: Any that may hold the entry.
- * Return: the key's bytes, valid until the unlock.
+ * Return: the key's bytes, with no zero at their end, valid until the unlock.
  */
 const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len);
 
@@ -447,8 +448,8 @@ bool lockmap_is_empty(struct lockmap *map);
 /**
  * lockmap_for_each() - visit every value
  * @map: the map
- * @fn: called with each value, its key locked and no other; may write the
- *	value and may sleep; non-zero stops the walk. It holds the key as if by
+ * @fn: called with each value, its key locked and no other (the key is bytes,
+ *	with no zero at its end); may write the value and may sleep; non-zero stops the walk. It holds the key as if by
  *	lockmap_lock(): calls for this key fail with -EDEADLK, and others of the
  *	map may be waited for only if they are larger
  * @arg: given to @fn
