@@ -250,6 +250,7 @@ struct lm_cpu {
  * @owner: the module that made the map; %NULL when it is gone, or built in. By
  *	lm_maps_lock, as are @leaked and @node
  * @leaked: destroyed with keys held, which was told
+ * @refused: a key was refused for its length, which was told; without a lock
  * @disorder: keys were locked out of order, which was told; without a lock
  * @node: in lm_maps
  * @debugfs: folder of the map
@@ -272,6 +273,7 @@ struct lockmap {
 	struct lock_class_key lock_key;
 	struct module *owner;
 	bool leaked;
+	bool refused;
 	bool disorder;
 	struct list_head node;
 	struct dentry *debugfs;
@@ -402,12 +404,23 @@ static __always_inline struct lm_key lm_key(struct lockmap *map, enum lm_key_kin
 	return key;
 }
 
+/* What is wrong may be a length that came from user space: that is told once a map. */
+static noinline int lm_key_refused(struct lockmap *map, const void *data, size_t len)
+{
+	if (IS_ERR_OR_NULL(map) || !data || READ_ONCE(map->refused))
+		return -EINVAL;
+	WRITE_ONCE(map->refused, true);
+	pr_notice("%s: a key of %zu bytes is refused, where keys have %s%u\n", map->params.name,
+		  len, map->params.flags & LOCKMAP_VAR_KEY ? "1 to " : "", map->key_len);
+	return -EINVAL;
+}
+
 /* What every call begins with: look at what the caller gave, hash the key once. */
 static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, const void *data,
 				       size_t len)
 {
 	if (IS_ERR_OR_NULL(map) || unlikely(!data || !lm_len_ok(map, len)))
-		return -EINVAL;
+		return lm_key_refused(map, data, len);
 	*key = lm_key(map, map->key_kind, data, len);
 	key->hash = lm_hash(key);
 	return 0;
@@ -1488,10 +1501,13 @@ EXPORT_SYMBOL_GPL(lockmap_lock_prealloc);
 
 void lockmap_unlock(struct lockmap_entry *entry)
 {
+	u64 word;
+
 	if (IS_ERR_OR_NULL(entry))
 		return;
-	if (WARN_ONCE(!(atomic64_read(&entry->lock.word) & LM_LOCKED),
-		      "lockmap: unlock of a key that is not locked\n"))
+	word = atomic64_read(&entry->lock.word);
+	if (WARN_ONCE(!(word & LM_LOCKED), "lockmap: %s: unlock of a key that is not locked\n",
+		      word & LM_DEAD ? "?" : lm_name(entry->map)))
 		return;
 	lm_release(entry, _RET_IP_);
 }
@@ -1905,7 +1921,7 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 		return ERR_PTR(-EINVAL);
 	for (i = 0; i < n; i++) {
 		if (!keys[i].data || !lm_len_ok(map, keys[i].len))
-			return ERR_PTR(-EINVAL);
+			return ERR_PTR(lm_key_refused(map, keys[i].data, keys[i].len));
 	}
 	batch = lm_batch_alloc(n, gfp);
 	if (!batch)

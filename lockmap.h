@@ -449,9 +449,10 @@ bool lockmap_is_empty(struct lockmap *map);
  * lockmap_for_each() - visit every value
  * @map: the map
  * @fn: called with each value, its key locked and no other (the key is bytes,
- *	with no zero at its end); may write the value and may sleep; non-zero stops the walk. It holds the key as if by
- *	lockmap_lock(): calls for this key fail with -EDEADLK, and others of the
- *	map may be waited for only if they are larger
+ *	with no zero at its end); may write the value and may sleep; non-zero
+ *	stops the walk. It holds the key as if by lockmap_lock(): calls for this
+ *	key fail with -EDEADLK, and others of the map may be waited for only if
+ *	they are larger
  * @arg: given to @fn
  *
  * A value that is there from the beginning to the end is visited exactly once;
