@@ -115,7 +115,7 @@
 #define LM_NAME_TEXT	32
 #define LM_KEY_TEXT	72
 /* How much of a circle of waiting tasks is. */
-#define LM_CIRCLE_TEXT	512
+#define LM_CIRCLE_TEXT	576
 /* How many keys of a batch are looked for at once. */
 #define LM_BATCH_WINDOW	8U
 /* How many keys to sort without branches. */
@@ -839,7 +839,8 @@ static bool lm_ring_extend(struct lm_ring *ring, unsigned int size)
 	if (lm_ring_grow(ring, size, GFP_NOWAIT))
 		return true;
 	/* Without memory for slots there is no room either, until lm_ring_look() makes some. */
-	WRITE_ONCE(ring->room, size);
+	if (READ_ONCE(ring->size) == size)
+		WRITE_ONCE(ring->room, size);
 	return false;
 }
 
@@ -1137,8 +1138,11 @@ static inline void lm_circle_found(struct lm_waiter *waiter, bool closed)
 	waiter->circle = text;
 	if (!text)
 		return;
-	if (!closed)
-		pos = scnprintf(text, LM_CIRCLE_TEXT, "more than %u in a row: ", LM_CIRCLE_MAX);
+	if (closed)
+		pos = scnprintf(text, LM_CIRCLE_TEXT, "a wait that would never end was refused: ");
+	else
+		pos = scnprintf(text, LM_CIRCLE_TEXT,
+				"a wait behind more than %u in a row was refused: ", LM_CIRCLE_MAX);
 	for (; next && pos < LM_CIRCLE_TEXT - 1; next = lm_blocked_owner(next->lock)) {
 		task = next->wait.private;
 		entry = container_of(next->lock, struct lockmap_entry, lock);
@@ -1169,8 +1173,7 @@ static void lm_report_circle(const struct lm_key *key, const char *circle)
 {
 	trace_lockmap_deadlock(key->map, key->data, key->len);
 	if (circle)
-		pr_warn("%s: a wait that would never end was refused: %s\n", lm_name(key->map),
-			circle);
+		pr_warn("%s: %s\n", lm_name(key->map), circle);
 }
 
 /*
@@ -1716,7 +1719,8 @@ EXPORT_SYMBOL_GPL(lockmap_get);
 /*
  * Waiting for the key is out of the question, for its holder is the caller, or
  * waits for the caller. So nobody changes what we look at; unless one of the
- * circle gave up since, and then its word tells.
+ * circle gave up since, and then its word tells. Or too many wait in a row: then
+ * it is as the holder left it when it went to sleep, or is just changing it.
  */
 static bool lm_stuck_has_value(struct lm_key *key)
 {
@@ -1729,7 +1733,8 @@ static bool lm_stuck_has_value(struct lm_key *key)
 		if (!entry)
 			has_value = false;
 		else if (key->word & LM_LOCKED)
-			has_value = READ_ONCE(entry->has_value);
+			/* A holder that is not stuck may be writing it: either will do. */
+			has_value = data_race(READ_ONCE(entry->has_value));
 		else
 			has_value = key->word & LM_VALUE;
 	} while (entry && !lm_unchanged(key, entry));
@@ -2432,12 +2437,15 @@ static size_t lm_entry_size(const struct lockmap *map)
  */
 static unsigned int lm_idle_default(const struct lockmap *map)
 {
+	size_t size = lm_entry_size(map);
 	u64 part;
 
+	if (map->key_kind == LM_KEY_LONG)
+		size += sizeof(struct lm_long_key) + map->key_len;
 	if (map->params.gfp & __GFP_ACCOUNT)
 		return LM_RING_FIRST;
 	part = div_u64((u64)totalram_pages() << PAGE_SHIFT, LM_IDLE_PART);
-	return clamp_t(u64, div_u64(part, lm_entry_size(map)), LM_RING_FIRST, LM_IDLE_MOST);
+	return clamp_t(u64, div_u64(part, size), LM_RING_FIRST, LM_IDLE_MOST);
 }
 
 static int lm_cache_init(struct lockmap *map)

@@ -393,7 +393,8 @@ int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
  * @len: how many
  *
  * Waits while somebody else holds the key. The holder itself gets the answer
- * at once, and so does who would otherwise wait for ever.
+ * at once, and so does who would otherwise wait for ever, or behind more than
+ * 1024 tasks in a row: as the holder has it so far.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: true when it has. False for a wrong @len or a %NULL.

@@ -837,7 +837,6 @@ static void create_extremes(struct kunit *test)
 	drop_map(test, map);
 }
 
-/* What takes NULL and error pointers for nothing does so. */
 struct destroyer {
 	struct work_struct work;
 	struct lockmap *map;
@@ -871,6 +870,7 @@ static void destroy_in_reclaim(struct kunit *test)
 	destroy_workqueue(wq);
 }
 
+/* What takes NULL and error pointers for nothing does so. */
 static void destroy_nothing(struct kunit *test)
 {
 	struct lockmap_entry *entry __free(lockmap_entry_free) = NULL;

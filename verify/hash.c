@@ -43,7 +43,7 @@ static u64 key_in_row(unsigned int kind, u64 n)
 /* The longest chain of a map; its tables are three quarters full at most. */
 static unsigned int longest(const struct lm_hash_key *key, unsigned int kind, unsigned int nr)
 {
-	static u8 chain[SHARDS][2 * MOST];
+	static u8 chain[SHARDS][4096];
 	unsigned int in_shard[SHARDS] = { 0 }, size[SHARDS], i, n, most = 0;
 	static u32 hash[MOST];
 
