@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Every difference between kernels. The rest of the code is written for the
- * newest; this is the only file that may look at LINUX_VERSION_CODE.
+ * Every difference between kernels, and nothing else.
+ *
+ * The other rooms are written for the newest kernel. This is the only file that
+ * may look at LINUX_VERSION_CODE, or at the configuration with an #ifdef.
  */
-#ifndef _LOCKMAP_COMPAT_H
-#define _LOCKMAP_COMPAT_H
+#ifndef _LOCKMAP_CORE_COMPAT_H
+#define _LOCKMAP_CORE_COMPAT_H
 
 #include <linux/math64.h>
 #include <linux/overflow.h>
 #include <linux/rhashtable.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
-#include <linux/siphash.h>
 #include <linux/slab.h>
 #include <linux/version.h>
 
@@ -36,7 +37,7 @@
 #define kzalloc_obj(obj, gfp)	kzalloc(sizeof(obj), gfp)
 #endif
 
-/* 7.2: rhashtable can be told not to rehash, and not to refuse, because of long chains. */
+/* 7.2: rhashtable can be told to bear long chains: neither to rehash nor to refuse for them. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0)
 #define LM_RHT_INSECURE_ELASTICITY	.insecure_elasticity = true,
 #else
@@ -53,21 +54,19 @@
 #define lm_contention_end(lock, ret)	do { } while (0)
 #endif
 
-/*
- * User Mode Linux takes the fences of x86 for devices where other processors of
- * x86 need none: on an SMP kernel these would be 30 ns each.
- */
-#ifdef CONFIG_UML_X86
-#define lm_smp_rmb()		barrier()
-#define lm_word_acquire(word)	({ u64 __w = atomic64_read(word); barrier(); __w; })
+/* Compilers for 32 bits have no 128-bit integers. */
+#ifdef __SIZEOF_INT128__
+#define LM_HAS_INT128	1
+typedef unsigned __int128 lm_u128;
 #else
-#define lm_smp_rmb()		smp_rmb() /* callers say what it pairs with */
-#define lm_word_acquire(word)	((u64)atomic64_read_acquire(word))
+#define LM_HAS_INT128	0
+typedef u64 lm_u128;
 #endif
 
 /*
- * For a few instructions a task that cannot be preempted is an RCU reader at half
- * the price. lockdep does not know, and PREEMPT_RT does not like it.
+ * A section with preemption off is an RCU read side section too, at half the
+ * price, so the fast path takes that. lockdep does not know it for one, and
+ * PREEMPT_RT wants no such sections.
  */
 #if defined(CONFIG_PROVE_RCU) || defined(CONFIG_PREEMPT_RT)
 #define lm_read_lock()		rcu_read_lock()
@@ -77,14 +76,14 @@
 #define lm_read_unlock()	preempt_enable()
 #endif
 
-/* tools/check-log tells reports of KCSAN apart by the function's name. */
+/* The check of kernel logs tells KCSAN's reports apart by the names of functions. */
 #ifdef CONFIG_KCSAN
 #define lm_noinline_kcsan	noinline
 #else
 #define lm_noinline_kcsan
 #endif
 
-/* The next lock of a class that the caller holds, from the @i-th on, as far as lockdep knows. */
+/* The next lock of a class, from the @i-th on, of those that lockdep sees the caller hold. */
 static inline const struct lockdep_map *lm_held_lock(unsigned int *i,
 						     const struct lock_class_key *key)
 {
@@ -104,7 +103,7 @@ static inline const struct lockdep_map *lm_held_lock(unsigned int *i,
 #define lock_set_cmp_fn(lock, ...)	do { } while (0)
 #endif
 
-/* Before 7.0 only there with SMP; without it the owner of a held lock never runs. */
+/* Before 7.0 only SMP kernels have owner_on_cpu(); on one CPU no other task ever runs. */
 static inline bool lm_owner_on_cpu(struct task_struct *task)
 {
 #ifdef CONFIG_SMP
@@ -115,8 +114,9 @@ static inline bool lm_owner_on_cpu(struct task_struct *task)
 }
 
 /*
- * 6.12: the free pointer of a type-safe cache may lie within the object: over the
- * value, where no reader cares. The value may be copied to and from user space.
+ * 6.12: the free pointer of a type-safe cache may lie within the object. It lies
+ * over the value, of which readers that come too late believe nothing. The value
+ * may be copied to and from user space.
  */
 static inline struct kmem_cache *lm_cache_create(const char *name, unsigned int size,
 						 unsigned int align, unsigned int value,
@@ -203,44 +203,4 @@ static inline void lm_shrinker_destroy(struct shrinker *shrinker)
 }
 #endif
 
-/*
- * The upper half of b + sum(a[i] * w[i]) modulo 2^128, with random a and b: a
- * strongly universal hash of the words w (Dietzfelbinger, "Universal hashing
- * and k-wise independent random variables via integer arithmetic without
- * primes", 1996). Without 128-bit integers, SipHash. See lm_hash_bytes().
- */
-struct lm_hash_key {
-	u64 b[2];
-	u64 a[6];
-	siphash_key_t sip;
-};
-
-#ifdef __SIZEOF_INT128__
-static __always_inline unsigned __int128 lm_u128(const u64 *half)
-{
-	return (unsigned __int128)half[1] << 64 | half[0];
-}
-
-static __always_inline u64 lm_hash_1(const struct lm_hash_key *key, u64 x)
-{
-	return (lm_u128(key->b) + lm_u128(key->a) * x) >> 64;
-}
-
-static __always_inline u64 lm_hash_3(const struct lm_hash_key *key, u64 x, u64 y, u64 z)
-{
-	return (lm_u128(key->b) + lm_u128(key->a) * x + lm_u128(key->a + 2) * y +
-		lm_u128(key->a + 4) * z) >> 64;
-}
-#else
-static __always_inline u64 lm_hash_1(const struct lm_hash_key *key, u64 x)
-{
-	return siphash_1u64(x, &key->sip);
-}
-
-static __always_inline u64 lm_hash_3(const struct lm_hash_key *key, u64 x, u64 y, u64 z)
-{
-	return siphash_3u64(x, y, z, &key->sip);
-}
-#endif
-
-#endif /* _LOCKMAP_COMPAT_H */
+#endif /* _LOCKMAP_CORE_COMPAT_H */

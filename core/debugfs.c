@@ -1,20 +1,27 @@
-/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+// SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * What one needs to see of a map from outside: /sys/kernel/debug/lockmap/MAP/stats,
- * and held, for when something hangs. For root only, as keys may be anything.
+ * What people can see of a map: /sys/kernel/debug/lockmap/MAP/stats, and held,
+ * for when something hangs. For root only, as keys may be anything.
  *
- * debugfs keeps a file's readers and debugfs_remove() apart, so that a map cannot
- * go while somebody reads of it.
+ * debugfs keeps the readers of a file and debugfs_remove() apart, so that a map
+ * cannot go while it is read.
  */
-#ifndef _LOCKMAP_DEBUGFS_H
-#define _LOCKMAP_DEBUGFS_H
-
 #include <linux/debugfs.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
+#include <linux/string.h>
 
-/* More keys than this are not listed. */
+#include "compat.h"
+#include "types.h"
+
+/* The list of held keys ends after so many, ... */
 #define LM_HELD_SHOWN	1000
-/* And how many of those who wait for one of them. */
+/* ... and the list of tasks that wait for one of them after so many. */
 #define LM_WAITERS_SHOWN	16
 
 static struct dentry *lm_debugfs;
@@ -64,7 +71,7 @@ static void lm_show_task(struct seq_file *m, const char *what, const struct task
 
 static void lm_show_owner(struct seq_file *m, u64 word)
 {
-	pid_t pid = (word & LM_OWNER) >> LM_OWNER_SHIFT;
+	pid_t pid = lm_word_pid(word);
 	const struct task_struct *task = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
 
 	if (!pid)
@@ -88,7 +95,7 @@ static void lm_show_waiters(struct seq_file *m, struct wait_queue_head *wq,
 		if (waiter->lock != lock || nr++ >= LM_WAITERS_SHOWN)
 			continue;
 		lm_show_task(m, ", wanted by", waiter->wait.private);
-		/* The clock is read after it joined, or it would not have waited yet. */
+		/* Read the clock here: the waiter has joined the queue before. */
 		waited = ktime_get_ns() - waiter->since;
 		seq_printf(m, " for %llu us", div_u64(waited, NSEC_PER_USEC));
 	}
@@ -138,7 +145,7 @@ static int lm_held_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(lm_held);
 
-/* Without debugfs, or without memory, there just is nothing to see. */
+/* Without debugfs, or without memory for it, there is just nothing to see. */
 static void lm_debugfs_add(struct lockmap *map)
 {
 	static atomic_t nr;
@@ -149,7 +156,7 @@ static void lm_debugfs_add(struct lockmap *map)
 	strreplace(name, '/', '_');
 	same = debugfs_lookup(name, lm_debugfs);
 	if (!IS_ERR_OR_NULL(same)) {
-		/* Maps may have one name. */
+		/* Several maps may have the same name. */
 		scnprintf(name + strlen(name), 12, ".%u", (unsigned int)atomic_inc_return(&nr));
 		dput(same);
 	}
@@ -166,4 +173,12 @@ static void lm_debugfs_remove(struct lockmap *map)
 	map->debugfs = NULL;
 }
 
-#endif /* _LOCKMAP_DEBUGFS_H */
+static void __init lm_debugfs_init(void)
+{
+	lm_debugfs = debugfs_create_dir("lockmap", NULL);
+}
+
+static void lm_debugfs_exit(void)
+{
+	debugfs_remove(lm_debugfs);
+}

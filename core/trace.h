@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * Tracepoints: off the fast path, all of them. A key is shown as lm_key_text() has
- * it. Waits are events of the kernel's own locks as well: lm_contention_begin().
+ * Tracepoints, none of them on the fast path. A key is shown as lm_key_text()
+ * writes it. A wait is also an event of the kernel's own locks:
+ * lm_contention_begin().
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM lockmap
 
-#if !defined(_LOCKMAP_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
-#define _LOCKMAP_TRACE_H
+#if !defined(_LOCKMAP_CORE_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _LOCKMAP_CORE_TRACE_H
 
 #include <linux/tracepoint.h>
 
@@ -25,7 +26,7 @@ DECLARE_EVENT_CLASS(lockmap_key,
 	TP_printk("map=%s key=%s", __entry->map, __entry->key)
 );
 
-/* An idle entry was buried: pushed out of the ring, refused by it, or reclaimed. */
+/* An idle entry was evicted: pushed out of the ring, not admitted to it, or reclaimed. */
 DEFINE_EVENT(lockmap_key, lockmap_reclaimed,
 	TP_PROTO(const struct lockmap *map, const void *data, u32 len),
 	TP_ARGS(map, data, len)
@@ -54,7 +55,7 @@ TRACE_EVENT(lockmap_contended,
 	TP_printk("map=%s key=%s owner=%d", __entry->map, __entry->key, __entry->owner)
 );
 
-/* What became of it: @ret is 0, or why the wait ended without the key. */
+/* The wait has ended: @ret is 0, or why the task did not get the key. */
 TRACE_EVENT(lockmap_acquired,
 	TP_PROTO(const struct lockmap *map, const void *data, u32 len, u64 wait_ns, int ret),
 	TP_ARGS(map, data, len, wait_ns, ret),
@@ -74,10 +75,10 @@ TRACE_EVENT(lockmap_acquired,
 		  __entry->wait_ns, __entry->ret)
 );
 
-#endif /* _LOCKMAP_TRACE_H */
+#endif /* _LOCKMAP_CORE_TRACE_H */
 
 #undef TRACE_INCLUDE_PATH
-#define TRACE_INCLUDE_PATH .
+#define TRACE_INCLUDE_PATH core
 #undef TRACE_INCLUDE_FILE
-#define TRACE_INCLUDE_FILE lockmap_trace
+#define TRACE_INCLUDE_FILE trace
 #include <trace/define_trace.h>

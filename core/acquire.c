@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Lock and unlock a key.
+ *
+ * lm_lock_fast() takes a 64-bit number that is in the table, and free; it is
+ * inlined into the calls. lm_lock_slow() takes any key in any state: it looks the
+ * key up, makes its entry if there is none, spins and sleeps (wait.c).
+ *
+ * Names: @key is a struct lm_key, the key that the caller wants, with all that is
+ * known of it; @entry is an entry in a table, locked or not; @new is one that is
+ * not in a table yet; @owner is the caller's owner bits.
+ */
+#include <linux/atomic.h>
+#include <linux/bug.h>
+#include <linux/err.h>
+#include <linux/export.h>
+#include <linux/gfp.h>
+#include <linux/instruction_pointer.h>
+#include <linux/kernel.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+
+#include "compat.h"
+#include "types.h"
+
+/* What a call wants when the key is not in the table. */
+enum lm_if_absent {
+	LM_LEAVE_ABSENT,	/* no entry */
+	LM_CREATE,		/* a new one */
+	LM_CREATE_UNSEEN,	/* a new one, and the table did not have the key just now */
+};
+
+/*
+ * Evict an entry that the caller has locked, and that has no value, if no task
+ * waits for it and the ring does not admit it.
+ */
+static bool lm_unlock_evict(struct lockmap *map, struct lockmap_entry *entry)
+{
+	u64 old = atomic64_read(&entry->lock.word);
+
+	/* Only the clock hand evicts an entry that is in the ring. */
+	if ((old & (LM_WAITERS | LM_IDLE)) || lm_ring_admits(lm_ring(map, entry->hash)) ||
+	    !atomic64_try_cmpxchg(&entry->lock.word, &old, lm_word_dead(old)))
+		return false;
+	lm_entry_evict(entry);
+	return true;
+}
+
+static noinline void lm_unlock_uncommon(struct lockmap_entry *entry, u64 set)
+{
+	struct lockmap *map = entry->map;
+	u32 hash = entry->hash;
+	u64 old;
+
+	/* Until it is unlocked, the lock keeps the entry and its map; from then on RCU does. */
+	rcu_read_lock();
+	if ((set & LM_IDLE) && lm_unlock_evict(map, entry)) {
+		rcu_read_unlock();
+		return;
+	}
+	old = lm_unlock_slow(&entry->lock, lm_wq(map, entry), set);
+	if (set & ~old & LM_IDLE)
+		lm_ring_add(map, hash, entry);
+	rcu_read_unlock();
+}
+
+static __always_inline void lm_unlock(struct lockmap_entry *entry)
+{
+	u64 set = likely(entry->has_value) ? LM_VALUE : LM_IDLE;
+
+	if (unlikely(!lm_unlock_fast(&entry->lock, set)))
+		lm_unlock_uncommon(entry, set);
+}
+
+/* Unlock what was locked and annotated with lm_lockdep_acquire(). */
+static __always_inline void lm_unlock_annotated(struct lockmap_entry *entry, unsigned long ip)
+{
+	lm_lockdep_release(entry, ip);
+	lm_unlock(entry);
+}
+
+/*
+ * A waiter left. If the clock hand found the entry free but for that waiter, it
+ * let go of the entry, and no unlock is to come that puts it into the ring again:
+ * lock and unlock it.
+ *
+ * Context: RCU read side. It does not matter which key the entry is of.
+ */
+static void lm_requeue_idle(struct lockmap_entry *entry)
+{
+	u64 word = atomic64_read(&entry->lock.word);
+
+	if (!(word & (LM_LOCKED | LM_WAITERS | LM_VALUE | LM_IDLE | LM_DEAD)) &&
+	    lm_acquire(&entry->lock, word, lm_current_owner()))
+		lm_unlock(entry);
+}
+
+/*
+ * Sleep for an entry that is held, after it was found to be the key's.
+ *
+ * Context: RCU read side, which is left.
+ * Return: 0 when the caller has it, -EAGAIN to look the key up again, -EDEADLK,
+ * -EINTR, -ETIMEDOUT.
+ */
+static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
+		    const struct lm_wait_mode *mode)
+	__releases(RCU)
+{
+	wait_queue_head_t *wq = lm_wq(key->map, entry);
+	struct lm_waiter waiter;
+	int err;
+
+	if (!lm_enqueue(&entry->lock, wq, &waiter, owner)) {
+		rcu_read_unlock();
+		return -EAGAIN;
+	}
+	/* From here on it cannot become another key's. Did it before? */
+	if (unlikely(!lm_match(key, entry))) {
+		if (lm_leave(wq, &waiter))
+			lm_requeue_idle(entry);
+		else
+			lm_unlock(entry);
+		rcu_read_unlock();
+		return -EAGAIN;
+	}
+	/* Tell lockdep now: once the task has left the queue, this may be no entry. */
+	if (!mode->batch)
+		lm_lockdep_wait(key, entry);
+	rcu_read_unlock();
+
+	lm_note_contended(key, entry);
+	err = lm_wait(wq, &waiter, mode->state, lm_time_left(mode));
+	if (err) {
+		rcu_read_lock();
+		if (!lm_leave(wq, &waiter))
+			err = 0;	/* the lock was granted at the last moment */
+		else if (waiter.result == LM_WAITING)
+			lm_requeue_idle(entry);
+		rcu_read_unlock();
+	}
+	lm_note_wait(key, entry, &waiter, err);
+	if (err == -EDEADLK)
+		lm_report_refusal(key);
+	return err;
+}
+
+/* A task with a deadline does not spin: the owner may run for longer than that. */
+static bool lm_may_spin(const struct lm_wait_mode *mode)
+{
+	return !mode->timed && !signal_pending_state(mode->state, current);
+}
+
+/*
+ * Lock an entry that lm_find() found, and that was not free when its word was read.
+ *
+ * Context: RCU read side, which is left.
+ * Return: as lm_sleep(), and -EBUSY.
+ */
+static int lm_lock_contended(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
+			 const struct lm_wait_mode *mode, unsigned int *spins)
+	__releases(RCU)
+{
+	int err;
+
+	if (!(key->word & LM_LOCKED))
+		err = -EAGAIN;		/* another task unlocked it meanwhile */
+	else if (mode->try)
+		err = lm_unchanged(key, entry) ? -EBUSY : -EAGAIN;
+	else if (owner && (key->word & LM_OWNER) == owner)
+		err = lm_refuse_own(key);
+	else if (lm_may_spin(mode) && lm_spin(&entry->lock, key->word, spins))
+		err = -EAGAIN;
+	else
+		return lm_sleep(key, entry, owner, mode);
+	rcu_read_unlock();
+	return err;
+}
+
+/*
+ * The table can take another entry only when its worker has made it larger: wait
+ * for that, but not longer than the caller wants to.
+ *
+ * Return: 0 to try again.
+ */
+static int lm_wait_for_table(const struct lm_wait_mode *mode, int err)
+{
+	if (mode->try || err == -E2BIG)
+		return -ENOMEM;
+	if (signal_pending_state(mode->state, current))
+		return -EINTR;
+	if (!lm_time_left(mode))
+		return -ETIMEDOUT;
+	schedule_timeout_uninterruptible(1);
+	return 0;
+}
+
+/* How a call allocates: one that must not sleep does not reclaim either. */
+static gfp_t lm_gfp(const struct lockmap *map, const struct lm_wait_mode *mode)
+{
+	gfp_t gfp = map->params.gfp;
+
+	return mode->try ? (gfp & ~__GFP_RECLAIM) | GFP_NOWAIT | __GFP_NOWARN : gfp;
+}
+
+/**
+ * lm_lock_slow() - lock a key in whatever state it is
+ * @key: the key
+ * @new: an entry for it, consumed; or %NULL
+ * @if_absent: what to do if the table does not have the key, and @new is %NULL
+ * @mode: how to wait
+ *
+ * Return: the entry; %NULL if there is none and none is to be made; an error as
+ * in lockmap.h.
+ */
+static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lockmap_entry *new,
+						  enum lm_if_absent if_absent,
+						  const struct lm_wait_mode *mode)
+{
+	bool look = if_absent != LM_CREATE_UNSEEN;
+	struct lockmap_entry *entry;
+	u64 owner = lm_current_owner();
+	unsigned int spins = 0;
+	int err;
+
+	do {
+		rcu_read_lock();
+		entry = look ? lm_find(key) : NULL;
+		if (entry) {
+			if (lm_acquire(&entry->lock, key->word, owner)) {
+				rcu_read_unlock();
+				err = 0;
+				break;
+			}
+			err = lm_lock_contended(key, entry, owner, mode, &spins);
+			continue;
+		}
+		rcu_read_unlock();
+		if (!new && if_absent == LM_LEAVE_ABSENT)
+			return NULL;
+		if (!new)
+			new = lm_entry_new(key, lm_gfp(key->map, mode));
+		if (!new)
+			return ERR_PTR(-ENOMEM);
+		err = lm_entry_publish(key, new, owner);
+		if (!err)
+			return new;
+		err = err == -EEXIST ? -EAGAIN : lm_wait_for_table(mode, err) ?: -EAGAIN;
+		look = true;
+	} while (err == -EAGAIN);
+
+	if (new)
+		lm_entry_free(new);
+	return err ? ERR_PTR(err) : entry;
+}
+
+/*
+ * Lock a key for which lm_key_is_u64() holds, if it is in the table, and free.
+ *
+ * Return: the entry; %NULL if the table does not have the key; an error if the key
+ * was not free.
+ */
+static __always_inline struct lockmap_entry *lm_lock_fast(struct lockmap *map, const void *data)
+{
+	struct lm_key key = lm_key_u64(map, data);
+	struct lockmap_entry *entry;
+
+	lm_read_lock();
+	entry = lm_find(&key);
+	if (likely(entry) && unlikely(!lm_acquire(&entry->lock, key.word, lm_current_owner())))
+		entry = ERR_PTR(-EBUSY);
+	lm_read_unlock();
+	return entry;
+}
+
+/* Lock a key of any kind. */
+static noinline struct lockmap_entry *lm_lock_general(struct lockmap *map, const void *data,
+						      size_t len, enum lm_if_absent if_absent,
+						      const struct lm_wait_mode *mode)
+{
+	struct lm_key key;
+	int err;
+
+	err = lm_key_init(&key, map, data, len);
+	if (unlikely(err))
+		return ERR_PTR(err);
+	return lm_lock_slow(&key, NULL, if_absent, mode);
+}
+
+/* Lock a key without telling lockdep. */
+static __always_inline struct lockmap_entry *
+lm_lock_unannotated(struct lockmap *map, const void *data, size_t len,
+		    enum lm_if_absent if_absent, const struct lm_wait_mode *mode)
+{
+	struct lockmap_entry *entry = ERR_PTR(-EBUSY);
+
+	if (!mode->try)
+		might_sleep();
+	if (lm_key_is_u64(map, data, len))
+		entry = lm_lock_fast(map, data);
+	if (!IS_ERR(entry) && (entry || if_absent == LM_LEAVE_ABSENT))
+		return entry;
+	return lm_lock_general(map, data, len, entry ? if_absent : LM_CREATE_UNSEEN, mode);
+}
+
+static __always_inline struct lockmap_entry *lm_lock(struct lockmap *map, const void *data,
+						     size_t len, enum lm_if_absent if_absent,
+						     const struct lm_wait_mode *mode)
+{
+	struct lockmap_entry *entry = lm_lock_unannotated(map, data, len, if_absent, mode);
+
+	if (!IS_ERR_OR_NULL(entry))
+		lm_lockdep_acquire(entry, mode, _RET_IP_);
+	return entry;
+}
+
+struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, LM_CREATE, &lm_wait_forever);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock);
+
+struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, LM_CREATE, &lm_wait_interruptible);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_interruptible);
+
+struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, LM_CREATE, &lm_wait_killable);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_killable);
+
+struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len,
+					   unsigned long timeout)
+{
+	const struct lm_wait_mode mode = lm_wait_until(timeout);
+
+	return lm_lock(map, key, len, LM_CREATE, &mode);
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_timeout);
+
+struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len)
+{
+	return lm_lock(map, key, len, LM_CREATE, &lm_wait_never);
+}
+EXPORT_SYMBOL_GPL(lockmap_trylock);
+
+/* Flags that clear an entry while readers look at it, or that slab or trylock cannot follow, are refused. */
+static bool lm_gfp_ok(gfp_t gfp)
+{
+	return !(gfp & (__GFP_ZERO | __GFP_NOFAIL | GFP_ZONEMASK | ~__GFP_BITS_MASK));
+}
+
+struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *data, size_t len,
+					  gfp_t gfp)
+{
+	struct lm_key key;
+	int err = lm_key_init(&key, map, data, len);
+
+	if (err || !lm_gfp_ok(gfp))
+		return ERR_PTR(-EINVAL);
+	return lm_entry_new(&key, gfp) ?: ERR_PTR(-ENOMEM);
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_alloc);
+
+void lockmap_entry_free(struct lockmap_entry *new)
+{
+	if (!IS_ERR_OR_NULL(new))
+		lm_entry_free(new);
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_free);
+
+struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new)
+{
+	struct lockmap_entry *entry;
+	struct lm_key key;
+	const u8 *data;
+	u32 len;
+
+	if (IS_ERR(new))
+		return new;
+	if (!new)
+		return ERR_PTR(-EINVAL);
+	if (map != new->map) {
+		lm_entry_free(new);
+		return ERR_PTR(-EINVAL);
+	}
+	might_sleep();
+	data = lm_entry_key_rcu(map, new, &len);
+	key = lm_key(map, map->key_kind, data, len);
+	key.hash = new->hash;
+	entry = lm_lock_slow(&key, new, LM_LEAVE_ABSENT, &lm_wait_forever);
+	if (!IS_ERR(entry))
+		lm_lockdep_acquire(entry, &lm_wait_forever, _RET_IP_);
+	return entry;
+}
+EXPORT_SYMBOL_GPL(lockmap_lock_prealloc);
+
+void lockmap_unlock(struct lockmap_entry *entry)
+{
+	u64 word;
+
+	if (IS_ERR_OR_NULL(entry))
+		return;
+	word = atomic64_read(&entry->lock.word);
+	if (WARN_ONCE(!(word & LM_LOCKED), "lockmap: %s: unlock of a key that is not locked\n",
+		      word & LM_DEAD ? "?" : lm_name(entry->map)))
+		return;
+	lm_unlock_annotated(entry, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(lockmap_unlock);
+
+void lockmap_entry_disown(struct lockmap_entry *entry)
+{
+	lm_lockdep_release(entry, _RET_IP_);
+	atomic64_andnot(LM_OWNER, &entry->lock.word);
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_disown);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The value of a locked entry: read it, put it in, take it out; and how many
+ * values a map has.
+ */
+#include <linux/atomic.h>
+#include <linux/export.h>
+#include <linux/percpu.h>
+#include <linux/string.h>
+
+#include "compat.h"
+#include "types.h"
+
+static void lm_count_values(struct lockmap *map, long more)
+{
+	/* Any CPU's counter will do; this one is seldom touched by others. */
+	atomic_long_add(more, &raw_cpu_ptr(map->cpu)->values);
+}
+
+static void lm_copy(void *dst, const void *src, size_t len)
+{
+	if (likely(len == sizeof(u64)))
+		put_unaligned(get_unaligned((const u64 *)src), (u64 *)dst);
+	else
+		memcpy(dst, src, len);
+}
+
+static void lm_set_value(struct lockmap_entry *entry, const void *value)
+{
+	size_t len = entry->map->params.value_len;
+
+	if (value)
+		lm_copy(entry->data, value, len);
+	else
+		memset(entry->data, 0, len);
+}
+
+/* A value leaves the map: to the caller if it asked for it, else to the callback. */
+static void lm_drop_value(struct lockmap_entry *entry, void *old)
+{
+	const struct lockmap_params *params = &entry->map->params;
+
+	if (old)
+		lm_copy(old, entry->data, params->value_len);
+	else if (params->release)
+		params->release(entry->data);
+}
+
+void *lockmap_entry_value(struct lockmap_entry *entry)
+{
+	return entry->has_value ? entry->data : NULL;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_value);
+
+bool lockmap_entry_insert(struct lockmap_entry *entry, const void *value, void *old)
+{
+	bool had_value = entry->has_value;
+
+	if (had_value)
+		lm_drop_value(entry, old);
+	lm_set_value(entry, value);
+	if (!had_value) {
+		entry->has_value = true;
+		lm_count_values(entry->map, 1);
+	}
+	return had_value;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_insert);
+
+bool lockmap_entry_remove(struct lockmap_entry *entry, void *old)
+{
+	if (!entry->has_value)
+		return false;
+	lm_drop_value(entry, old);
+	entry->has_value = false;
+	lm_count_values(entry->map, -1);
+	return true;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_remove);
+
+void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value)
+{
+	if (!entry->has_value)
+		lockmap_entry_insert(entry, value, NULL);
+	return entry->data;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_get_or_insert);
+
+size_t lockmap_len(struct lockmap *map)
+{
+	long len = 0;
+	int cpu;
+
+	if (IS_ERR_OR_NULL(map))
+		return 0;
+	for_each_possible_cpu(cpu)
+		len += atomic_long_read(&per_cpu_ptr(map->cpu, cpu)->values);
+	return max(len, 0L);
+}
+EXPORT_SYMBOL_GPL(lockmap_len);
+
+bool lockmap_is_empty(struct lockmap *map)
+{
+	return !lockmap_len(map);
+}
+EXPORT_SYMBOL_GPL(lockmap_is_empty);
