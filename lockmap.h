@@ -5,10 +5,10 @@
  * This header is the manual; Documentation/design.rst says how it works.
  *
  * A map goes from keys (bytes) to values (bytes). Locking a key gives the
- * caller an entry, through which the value can be read, written, put in and
- * taken out, and nobody else has that key until the entry is unlocked. A key
- * need not be in the map to be locked. Holders of different keys never wait
- * for each other.
+ * caller an entry, through which it can read, change, insert and remove the
+ * value. No other task has that key until the entry is unlocked. A key need not
+ * be in the map to be locked. Holders of different keys never wait for each
+ * other.
  *
  *	struct lockmap *map = lockmap_create(&(struct lockmap_params) {
  *		.name = "inodes", .key_len = sizeof(u64), .value_len = sizeof(struct info),
@@ -26,29 +26,27 @@
  *
  * Rules
  *
- * - A lock belongs to the task that took it, which unlocks it, unless it was
- *   disowned (lockmap_entry_disown()) or taken in softirq: those belong to
- *   nobody, and whoever finishes the work unlocks them. A task is known by its
- *   pid: do not hold a lock across execve(), which may change that.
+ * - A lock belongs to the task that took it, and that task unlocks it. A lock
+ *   that was disowned (lockmap_entry_disown()) or taken in softirq belongs to no
+ *   task, and any context unlocks it. A task is known by its pid: do not hold a
+ *   lock across execve(), which may change the pid.
  * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order of the map's key comparison; lockdep checks
- *   that order. A batch on top of keys already held has to be of larger ones.
+ *   that order. A batch that is locked while keys are held has to be of larger ones.
  * - No poisoning: the next holder finds the value as the last one left it.
  * - No priority inheritance. For that use struct rt_mutex.
- * - Everything may sleep, but for the functions whose Context: says otherwise.
- *   Nothing here may be called from hard interrupts, from NMI, or with
- *   interrupts off.
+ * - Every function may sleep unless its Context: says otherwise. None may be
+ *   called from hard interrupts, from NMI, or with interrupts off.
  * - No call on a map may be in progress when lockmap_destroy() is called: stop
- *   threads, work and timers first. Nothing detects it.
+ *   threads, work and timers first. lockmap does not detect such calls.
  * - A call that fails leaves the map as it was.
  *
- * Keys are compared and hashed as bytes, padding included: clear a struct
- * before its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen()
- * bytes; what is not counted is not stored, so print it with %.*s. Values are
- * bytes as well, aligned to
- * LOCKMAP_VALUE_ALIGN, and stay where they are while their key is locked.
- * They may be copied to and from user space in place.
+ * Keys are compared and hashed as bytes, padding included: clear a struct before
+ * its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen() bytes;
+ * the zero at its end is not stored, so print a key with %.*s. Values are bytes as
+ * well. They are aligned to LOCKMAP_VALUE_ALIGN, stay where they are while their
+ * key is locked, and may be copied to and from user space in place.
  */
 #ifndef _LOCKMAP_H
 #define _LOCKMAP_H
@@ -66,7 +64,7 @@ struct lockmap_entry;
 
 /** define LOCKMAP_MAX_KEY_LEN - The longest key that a map can be made for, in bytes. */
 #define LOCKMAP_MAX_KEY_LEN	4096
-/** define LOCKMAP_VALUE_ALIGN - What the address of every value is a multiple of. */
+/** define LOCKMAP_VALUE_ALIGN - The alignment of every value, in bytes. */
 #define LOCKMAP_VALUE_ALIGN	8
 /** define LOCKMAP_MAX_SHARDS - The most shards that a map can be made with. */
 #define LOCKMAP_MAX_SHARDS	65536
@@ -76,7 +74,8 @@ struct lockmap_entry;
 
 /**
  * struct lockmap_params - what kind of map lockmap_create() makes
- * @name: in lockdep, tracepoints, debugfs and messages; needed, and copied
+ * @name: the name of the map in lockdep, tracepoints, debugfs and messages; needed,
+ *	and copied
  * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
  *	the longest that will be used
  * @value_len: bytes of a value; 0 for a set (a key is there or not) or for
@@ -84,8 +83,9 @@ struct lockmap_entry;
  * @flags: 0 or %LOCKMAP_VAR_KEY
  * @gfp: how entries are allocated by calls that may sleep: 0 for %GFP_KERNEL,
  *	or %GFP_NOFS, %GFP_NOIO, ``| __GFP_ACCOUNT``, ... %__GFP_ZERO, %__GFP_NOFAIL
- *	and zones are refused. Idle entries stay charged to the cgroup that made
- *	them, whose limit cannot reclaim them; so their default is low then
+ *	and zones are refused. An idle entry stays charged to the cgroup of the task
+ *	that made it, whose limit cannot reclaim it; so @max_idle is low by default
+ *	with __GFP_ACCOUNT
  * @nr_shards: tables that the map is spread over, rounded up to a power of
  *	two; 0 for four per possible CPU
  * @nelem_hint: how many keys to make room for at once; 0 to start small. A map
@@ -93,22 +93,22 @@ struct lockmap_entry;
  * @max_idle: how many keys without a value and without a holder may stay
  *	behind as idle entries, so that locking them again allocates nothing;
  *	0 for as many as fit in a 64th of memory, 64 to 98304; or for 64 with
- *	__GFP_ACCOUNT. Nothing in this interface tells an idle key from an
- *	absent one, and idle entries go first when memory gets short
+ *	__GFP_ACCOUNT. No function here tells an idle key from an absent one, and
+ *	idle entries are reclaimed when memory gets short
  * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
- *	@cmp calls equal must have one hash, so who calls different bytes equal
- *	has to bring this too. Must not sleep. %NULL for a keyed hash that an
- *	attacker cannot aim at
+ *	@cmp calls equal must have the same hash: a @cmp that calls different bytes
+ *	equal needs a @hash as well. Must not sleep. %NULL for a keyed hash, whose
+ *	collisions an attacker cannot find
  * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
  *	are locked and walked in this order. Must not sleep, and must bear bytes
- *	that change while it looks (the answer is then thrown away). %NULL for
+ *	that change while it reads them (its answer is then thrown away). %NULL for
  *	memcmp(), then length
  * @clone: how lockmap_get() copies a value out, with the key locked; may sleep.
  *	%NULL for memcpy(), which needs no lock
- * @release: called with a value that is dropped: replaced or removed without
- *	anybody asking for the old one, or destroyed with the map. Runs in the
- *	context of the call that drops it, with the key locked; may sleep where
- *	the caller may. %NULL for nothing
+ * @release: called with a value that is dropped: replaced or removed by a call
+ *	that does not ask for the old value, or destroyed with the map. Runs in the
+ *	context of the call that drops the value, with the key locked; may sleep
+ *	where the caller may. %NULL for no call
  */
 struct lockmap_params {
 	const char   *name;
@@ -128,7 +128,7 @@ struct lockmap_params {
 /**
  * struct lockmap_key - a key in the array that lockmap_batch_lock() takes
  * @data: the key's bytes
- * @len: how many
+ * @len: their number
  */
 struct lockmap_key {
 	const void *data;
@@ -137,8 +137,8 @@ struct lockmap_key {
 
 /**
  * struct lockmap_batch - keys locked together
- * @map: the map that they are of
- * @nr: number of entries: that of different keys
+ * @map: the map of the keys
+ * @nr: number of entries: one for each different key
  * @entries: the entries, in the order of their keys
  *
  * Read only for the caller, and constant from lock to unlock.
@@ -156,10 +156,11 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
 
 /**
  * lockmap_create() - make an empty map
- * @params: pointer to a struct lockmap_params that says what kind, which may be
+ * @params: pointer to a struct lockmap_params that says what kind of map; it may be
  *	on the stack
  *
- * If the calling module goes without having destroyed the map, a WARN says so.
+ * If the calling module is removed without having destroyed the map, a WARN says
+ * so.
  *
  * Context: Process context. May sleep.
  * Return: the map, to be given to lockmap_destroy(); ERR_PTR(-EINVAL) when a
@@ -172,9 +173,9 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
  * @map: the map; %NULL and error pointers are ignored
  *
  * No key may be held and no call on the map may be in progress. If a key is
- * held all the same, that is reported by a WARN with the map's name and the
- * number of keys held, and the map is leaked rather than freed under its users.
- * Entries made by lockmap_entry_alloc() have to be used or freed before.
+ * held all the same, a WARN tells the map's name and the number of keys held, and
+ * the map is leaked rather than freed under its users. Entries made by
+ * lockmap_entry_alloc() have to be used or freed before.
  *
  * Context: Process context. May sleep.
  */
@@ -183,15 +184,15 @@ void lockmap_destroy(struct lockmap *map);
 /**
  * lockmap_lock() - lock a key, waiting until it is free
  * @map: the map
- * @key: the key's bytes, copied if they have to be kept
- * @len: how many
+ * @key: the key's bytes; not needed after the return
+ * @len: length of the key, in bytes
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the entry, locked; ERR_PTR(-EINVAL) for a wrong @len or a %NULL,
  * ERR_PTR(-ENOMEM) when the key was new and there was no memory,
- * ERR_PTR(-EDEADLK) when the caller holds the key already, or when waiting
- * would close a circle of tasks that wait for each other, or be behind more
- * than 1024 tasks each of which waits for the next.
+ * ERR_PTR(-EDEADLK) when the caller holds the key already, or when waiting would
+ * close a cycle of tasks that wait for each other, or would be behind a chain of
+ * more than 1024 tasks each of which waits for the next.
  */
 struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len);
 
@@ -199,7 +200,7 @@ struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t 
  * lockmap_lock_interruptible() - lock a key, waiting until it is free or a signal comes
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  *
  * Context: Process context. May sleep.
  * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
@@ -210,7 +211,7 @@ struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void
  * lockmap_lock_killable() - lock a key, waiting until it is free or the task is killed
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  *
  * Context: Process context. May sleep.
  * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
@@ -221,7 +222,7 @@ struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key
  * lockmap_lock_timeout() - lock a key, waiting for a limited time
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  * @timeout: how long to wait, in jiffies; 0 not to wait
  *
  * Context: Process context. May sleep, uninterruptibly.
@@ -234,25 +235,25 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
  * lockmap_trylock() - lock a key if it is free
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  *
  * A lock that was taken in softirq belongs to no task; see
- * lockmap_entry_disown(). Whoever is refused in softirq may have interrupted the
- * holder, who cannot go on before the softirq ends: try again a few times, not
+ * lockmap_entry_disown(). A softirq that is refused may have interrupted the
+ * holder, which cannot go on before the softirq ends: try again a few times, not
  * until it works.
  *
  * Context: Process context or softirq. Never sleeps: may be called with
  * spinlocks held or bottom halves off.
- * Return: the entry, locked; ERR_PTR(-EBUSY) when somebody has it, the caller
- * included; ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
+ * Return: the entry, locked; ERR_PTR(-EBUSY) when the key is held, also when the
+ * caller holds it; ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
  */
 struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
 
 /**
- * lockmap_entry_alloc() - bring the memory that locking a key may need
+ * lockmap_entry_alloc() - allocate the memory that locking a key may need
  * @map: the map
  * @key: the key's bytes, copied
- * @len: how many
+ * @len: length of the key, in bytes
  * @gfp: how to allocate
  *
  * Context: As @gfp says.
@@ -279,11 +280,11 @@ void lockmap_entry_free(struct lockmap_entry *new);
  * For paths that must not fail for memory: I/O completion in a worker, rollback,
  * writeback. If the table behind the map is full, which is when it has more keys
  * than buckets, and (before Linux 7.2) there is no memory to make it larger, this
- * waits until the table's own worker, which allocates with %GFP_KERNEL, has
- * done so.
+ * waits until the table's own worker, which allocates with %GFP_KERNEL, has made
+ * it larger.
  *
  * Context: Process context. May sleep, uninterruptibly.
- * Return: the entry for @new's key, locked: @new itself, or the one that the
+ * Return: the entry for @new's key, locked: @new itself, or the entry that the
  * map had already; ERR_PTR(-EDEADLK) as lockmap_lock(); ERR_PTR(-EINVAL) when
  * @new is %NULL, an error pointer (which is returned as it is), or of another
  * map.
@@ -291,12 +292,12 @@ void lockmap_entry_free(struct lockmap_entry *new);
 struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new);
 
 /**
- * lockmap_unlock() - let go of a key
- * @entry: the entry, not to be touched afterwards, nor its key and value; %NULL
+ * lockmap_unlock() - unlock a key
+ * @entry: the entry; not to be touched afterwards, nor its key and value. %NULL
  *	and error pointers are ignored
  *
- * By the task that locked it; for one taken in softirq or disowned, by anybody.
- * Never sleeps.
+ * Called by the task that locked the key; an entry that was disowned, or locked in
+ * softirq, is unlocked by any task or softirq. Never sleeps.
  *
  * Context: Process context; for an entry that belongs to no task, softirq too.
  */
@@ -306,8 +307,8 @@ void lockmap_unlock(struct lockmap_entry *entry);
  * lockmap_entry_disown() - keep a key locked, but for no task
  * @entry: the entry, locked by the caller
  *
- * As I/O code does with page and buffer locks: whoever finishes the work
- * unlocks the entry, another task or a completion in softirq. Nobody gets
+ * As I/O code does with page and buffer locks: the context that finishes the work
+ * unlocks the entry, another task or a completion in softirq. No task gets
  * -EDEADLK for it any more, and waiters do not spin for it.
  *
  * Context: Any that may hold the entry.
@@ -373,11 +374,11 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
  * lockmap_get() - copy a key's value out
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  * @value: where to copy the value, undefined after an error; %NULL only to ask
  *
- * Waits while the key is held. On a key that is not held nothing is written
- * that other CPUs share, so readers do not slow each other down; with
+ * Waits while the key is held. Reading a key that is not held writes nothing that
+ * other CPUs share, so readers do not slow each other down; with
  * &lockmap_params.clone the key is locked instead.
  *
  * Context: Process context. May sleep, uninterruptibly.
@@ -390,11 +391,11 @@ int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
  * lockmap_contains() - whether a key has a value
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  *
- * Waits while somebody else holds the key. The holder itself gets the answer
- * at once, and so does who would otherwise wait for ever, or behind more than
- * 1024 tasks in a row: as the holder has it so far.
+ * Waits while another task holds the key. The holder itself gets the answer at
+ * once: as it has left the value so far. So does a task whose wait lockmap_lock()
+ * would refuse with -EDEADLK.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: true when it has. False for a wrong @len or a %NULL.
@@ -405,7 +406,7 @@ bool lockmap_contains(struct lockmap *map, const void *key, size_t len);
  * lockmap_insert() - give a key a value
  * @map: the map
  * @key: the key's bytes, copied
- * @len: how many
+ * @len: length of the key, in bytes
  * @value: the value, copied; %NULL for all zero
  * @old: as for lockmap_entry_insert()
  *
@@ -419,7 +420,7 @@ int lockmap_insert(struct lockmap *map, const void *key, size_t len, const void 
  * lockmap_remove() - take a key's value away
  * @map: the map
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  * @old: as for lockmap_entry_remove()
  *
  * Context: Process context. May sleep, uninterruptibly.
@@ -433,7 +434,7 @@ int lockmap_remove(struct lockmap *map, const void *key, size_t len, void *old);
  * @map: the map
  *
  * Context: Any.
- * Return: the number: exact when nobody inserts or removes, else close.
+ * Return: the number: exact while no task inserts or removes, else close.
  */
 size_t lockmap_len(struct lockmap *map);
 
@@ -452,13 +453,13 @@ bool lockmap_is_empty(struct lockmap *map);
  * @fn: called with each value, its key locked and no other (the key is bytes,
  *	with no zero at its end); may write the value and may sleep; non-zero
  *	stops the walk. It holds the key as if by lockmap_lock(): calls for this
- *	key fail with -EDEADLK, and others of the map may be waited for only if
+ *	key fail with -EDEADLK, and @fn may wait for other keys of the map only if
  *	they are larger
  * @arg: given to @fn
  *
- * A value that is there from the beginning to the end is visited exactly once;
- * one that comes or goes meanwhile at most once. One that is held is waited
- * for. No order.
+ * A value that is there from the beginning to the end is visited exactly once, a
+ * value that comes or goes meanwhile at most once. The walk waits for keys that are
+ * held. The order is unspecified.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
@@ -485,7 +486,7 @@ int lockmap_retain(struct lockmap *map,
  * lockmap_clear() - remove all values
  * @map: the map
  *
- * Those that are held are waited for.
+ * Waits for keys that are held.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0, or an error as lockmap_for_each() gives it.
@@ -495,12 +496,12 @@ int lockmap_clear(struct lockmap *map);
 /**
  * lockmap_batch_lock() - lock many keys without deadlock
  * @map: the map
- * @keys: the keys in any order; one may be there more than once
- * @n: how many; 0 gives an empty batch
+ * @keys: the keys in any order; the same key may be there more than once
+ * @n: number of keys; 0 gives an empty batch
  *
- * Keys are taken in the order of &lockmap_params.cmp, so that any number of
- * batches may overlap. All or none. @keys and what it points to are not needed
- * after the return::
+ * The keys are locked in the order of &lockmap_params.cmp, so that any number of
+ * batches may overlap: all of them, or on an error none. @keys and what it points
+ * to are not needed after the return::
  *
  *	const struct lockmap_key keys[] = { { &from, sizeof(from) }, { &to, sizeof(to) } };
  *	struct lockmap_batch *batch = lockmap_batch_lock(map, keys, ARRAY_SIZE(keys));
@@ -515,7 +516,7 @@ struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockm
  * lockmap_batch_lock_interruptible() - lock many keys, or none when a signal comes
  * @map: the map
  * @keys: the keys
- * @n: how many
+ * @n: number of keys
  *
  * Context: Process context. May sleep.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
@@ -528,7 +529,7 @@ struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
  * lockmap_batch_lock_killable() - lock many keys, or none when the task is killed
  * @map: the map
  * @keys: the keys
- * @n: how many
+ * @n: number of keys
  *
  * Context: Process context. May sleep.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
@@ -537,11 +538,11 @@ struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
 						  const struct lockmap_key *keys, unsigned int n);
 
 /**
- * lockmap_batch_lock_timeout() - lock many keys, or none when time is up
+ * lockmap_batch_lock_timeout() - lock many keys, or none when the time is up
  * @map: the map
  * @keys: the keys
- * @n: how many
- * @timeout: how long to wait in all, in jiffies; 0 not to wait
+ * @n: number of keys
+ * @timeout: how long to wait for all of them together, in jiffies; 0 not to wait
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-ETIMEDOUT).
@@ -554,7 +555,7 @@ struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
  * lockmap_batch_trylock() - lock many keys if all are free
  * @map: the map
  * @keys: the keys
- * @n: how many
+ * @n: number of keys
  *
  * Context: As lockmap_trylock(). Never sleeps.
  * Return: the batch; errors as lockmap_trylock().
@@ -563,12 +564,11 @@ struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lo
 					    unsigned int n);
 
 /**
- * lockmap_batch_unlock() - let go of all keys of a batch, and free it
+ * lockmap_batch_unlock() - unlock all keys of a batch, and free it
  * @batch: the batch; %NULL and error pointers are ignored
  *
- * Context: As lockmap_unlock(); does not sleep for a batch of
- * lockmap_batch_trylock(), but may for one of the others, which are freed as
- * kvfree() does.
+ * Context: As lockmap_unlock(). Does not sleep for a batch of
+ * lockmap_batch_trylock(), but may for other batches, which kvfree() frees.
  */
 void lockmap_batch_unlock(struct lockmap_batch *batch);
 
@@ -576,7 +576,7 @@ void lockmap_batch_unlock(struct lockmap_batch *batch);
  * lockmap_batch_entry() - find a key's entry in a batch
  * @batch: the batch
  * @key: the key's bytes
- * @len: how many
+ * @len: length of the key, in bytes
  *
  * The entry is unlocked with the batch, never by itself.
  *
@@ -607,9 +607,9 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  *
  * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are
  * classes for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock()
- * and the same of batches; __free() for the rest, and for what DEFINE_LOCKMAP()
- * makes, which it takes for the same: maps, entries and batches. Take the entry
- * out with no_free_ptr() before it is unlocked early, returned or disowned.
+ * and the same for batches. __free() serves the rest, and the maps, entries and
+ * batches of DEFINE_LOCKMAP(). Take the entry out with no_free_ptr() before it is
+ * unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))

@@ -15,15 +15,15 @@
  * @key_type: type of the keys, of fixed size
  * @value_type: type of the values; an empty struct for a set
  *
- * Defines struct @prefix, struct @prefix_entry, struct @prefix_batch and functions
- * called as those above with @prefix for "lockmap", which take pointers to
- * @key_type and @value_type in place of bytes and lengths: with
- * ``DEFINE_LOCKMAP(inodes, u64, struct info)`` there are inodes_create(),
+ * Defines struct @prefix, struct @prefix_entry, struct @prefix_batch, and the
+ * functions of lockmap.h with @prefix for "lockmap". They take pointers to
+ * @key_type and @value_type in place of bytes and lengths:
+ * ``DEFINE_LOCKMAP(inodes, u64, struct info)`` defines inodes_create(),
  * inodes_lock(), inodes_entry_value() and so on. A wrong type does not compile.
- * @prefix_create() takes a struct lockmap_params, or %NULL for defaults, and
- * sets key_len and value_len itself. A batch takes an array of what
- * @prefix_key() makes of a pointer to a key; @prefix_batch_nr() and
- * @prefix_batch_nth() go through it. Write a semicolon behind it.
+ * @prefix_create() takes a struct lockmap_params, or %NULL for defaults, and sets
+ * key_len and value_len itself. The batch calls take an array of keys that
+ * @prefix_key() makes of pointers; @prefix_batch_nr() and @prefix_batch_nth() go
+ * through a batch. Write a semicolon after it.
  */
 #define DEFINE_LOCKMAP(prefix, key_type, value_type)						\
 static_assert(__alignof__(value_type) <= LOCKMAP_VALUE_ALIGN);					\
@@ -39,7 +39,7 @@ __LOCKMAP_TYPED_WALK(prefix, key_type, value_type)						\
 __LOCKMAP_TYPED_BATCH(prefix, key_type)								\
 struct prefix
 
-/* What DEFINE_LOCKMAP() is made of: casts, and nothing else. */
+/* The parts of DEFINE_LOCKMAP(): casts, and nothing else. */
 #define __LOCKMAP_TYPED_MAP(prefix, key_type, value_type)					\
 static inline __maybe_unused struct prefix *							\
 prefix##_create(const struct lockmap_params *params)						\
