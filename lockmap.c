@@ -540,7 +540,7 @@ static __always_inline bool lm_match(struct lm_key *key, const struct lockmap_en
 	if (READ_ONCE(entry->hash) != key->hash)
 		return false;
 	/* (C) the word before the key; pairs with lm_entry_publish(). */
-	key->word = lm_word_acquire(&entry->lock.word);
+	key->word = atomic64_read_acquire(&entry->lock.word);
 	/* If the key changes under us, so does the word. */
 	return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));
 }
@@ -553,7 +553,7 @@ static __always_inline bool lm_unchanged(const struct lm_key *key,
 	 * What was read before the word again; pairs with lm_acquire(), if it was
 	 * the value (A), and with lm_entry_new(), if it was the key (E).
 	 */
-	lm_smp_rmb();
+	smp_rmb();
 	return likely(atomic64_read(&entry->lock.word) == key->word);
 }
 
@@ -659,7 +659,7 @@ static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
 			/* A chain that ends in another bucket's marker: an entry moved under us. */
 		} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
 		/* Pairs with the rehash, which links into the new table first. */
-		lm_smp_rmb();
+		smp_rmb();
 		tbl = rht_dereference_rcu(tbl->future_tbl, table);
 	} while (unlikely(tbl));
 	return NULL;
@@ -2202,7 +2202,7 @@ static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
 	/* If it changes meanwhile, so does the word. */
 	data_race(memcpy(cursor->next, data, len));
 	/* (C) the key before the word again. */
-	lm_smp_rmb();
+	smp_rmb();
 	if (atomic64_read(&best->entry->lock.word) != best->word)
 		return false;
 	swap(cursor->key, cursor->next);
@@ -2232,7 +2232,7 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 		do {
 			lm_scan_table(map, cursor, tbl, &best);
 			/* As in lm_find(). */
-			lm_smp_rmb();
+			smp_rmb();
 			tbl = rht_dereference_rcu(tbl->future_tbl, table);
 		} while (tbl);
 		if (best.entry) {

@@ -54,18 +54,6 @@
 #endif
 
 /*
- * User Mode Linux takes the fences of x86 for devices where other processors of
- * x86 need none: on an SMP kernel these would be 30 ns each.
- */
-#ifdef CONFIG_UML_X86
-#define lm_smp_rmb()		barrier()
-#define lm_word_acquire(word)	({ u64 __w = atomic64_read(word); barrier(); __w; })
-#else
-#define lm_smp_rmb()		smp_rmb() /* callers say what it pairs with */
-#define lm_word_acquire(word)	((u64)atomic64_read_acquire(word))
-#endif
-
-/*
  * For a few instructions a task that cannot be preempted is an RCU reader at half
  * the price. lockdep does not know, and PREEMPT_RT does not like it.
  */
