@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * What is measured: keys, operations, rows. For the module and for the programs
- * in user/ alike, so that all implementations do the same with the same keys.
+ * What is measured: keys, operations, rows. Shared by the module and the programs
+ * in user/, so that all implementations do the same with the same keys.
  *
  * A row of the table is an operation on a kind of keys. A case is a row with a
- * number of threads and of keys. A sample is one implementation doing a case
- * for some milliseconds. See driver.h for how that goes.
+ * number of threads and a number of keys. A sample is one implementation doing a
+ * case for some milliseconds. driver.h describes the course of a run.
  *
- * An implementation X is a header with, for keys of len bytes,
+ * An implementation X is a header with these functions, for keys of len bytes:
  *
  *	struct X_held;	what a holder has to remember
  *	void *X_create(unsigned int len, unsigned long keys);
@@ -21,10 +21,11 @@
  *	bool X_remove(void *map, const u8 *key, unsigned int len);
  *	bool X_batch(void *map, const u8 *keys, unsigned int len, unsigned int n);
  *
- * where a lock may be that of an absent key, get waits for a holder, and batch
- * locks n keys, adds one to each value, and unlocks them. False is "not there"
- * for get, "busy" for trylock, else a failure that spoils the sample. Around
- * these, loops.h makes the loops that are measured; len is a constant in them.
+ * X_lock() may lock an absent key. X_get() waits while another task holds the
+ * key. X_batch() locks n keys, adds one to each value, and unlocks them. False
+ * means "absent" from X_get(), "busy" from X_trylock(), and from the others a
+ * failure, which makes the run worthless. loops.h makes the measured loops from
+ * these functions; len is a constant there.
  */
 #ifndef _BENCH_H
 #define _BENCH_H
@@ -41,7 +42,7 @@
 #define BENCH_MAX_THREADS	8
 #define BENCH_MAX_BATCH		16
 
-/* What loops.h makes, in the order of its table. */
+/* The loops that loops.h makes, in the order of its table. */
 enum bench_op {
 	BENCH_FILL,		/* insert; not measured */
 	BENCH_GET,
@@ -53,30 +54,30 @@ enum bench_op {
 	BENCH_BATCH_2,
 	BENCH_BATCH_4,
 	BENCH_BATCH_16,
-	BENCH_HOLD,		/* lock, change, spin, unlock; the wait is recorded */
+	BENCH_HOLD,		/* lock, change, spin, unlock; records how long it waited */
 	BENCH_NR_OPS
 };
 
 enum bench_keys {
 	BENCH_PRESENT,		/* the keys of a filled map, in random order */
-	BENCH_ABSENT,		/* as many others */
+	BENCH_ABSENT,		/* as many keys that are not in the map */
 	BENCH_NEW,		/* never seen before */
-	BENCH_HOT,		/* a few of the present ones */
+	BENCH_HOT,		/* a few of the present keys, so threads contend */
 };
 
 struct bench_row {
 	const char *name;
 	enum bench_op op;
 	enum bench_keys kind;
-	bool filled;		/* all present keys are in the map */
-	unsigned int hot;	/* how many of them are used, if BENCH_HOT */
+	bool filled;		/* the map is filled with the present keys */
+	unsigned int hot;	/* number of keys, if BENCH_HOT */
 	unsigned int key_len;
 	unsigned int hold_us;
-	bool quick;		/* in a quick run too */
-	bool sizes;		/* with maps of other sizes too */
+	bool quick;		/* part of a quick run */
+	bool sizes;		/* measured with maps of other sizes too */
 };
 
-/* In an order in which those that can use the same maps follow each other. */
+/* Rows that can use the same maps follow each other. */
 static const struct bench_row bench_rows[] = {
 	{ "get-hit", BENCH_GET, BENCH_PRESENT, true, 0, 8, 0, true, true },
 	{ "get-miss", BENCH_GET, BENCH_ABSENT, true, 0, 8, 0, true, false },
@@ -101,16 +102,14 @@ static const struct bench_row bench_rows[] = {
 	{ "str64-lock-present", BENCH_CHANGE, BENCH_PRESENT, true, 0, 64, 0, false, false },
 };
 
-/* Other sizes than BENCH_KEYS; ended by 0. Above BENCH_BIG one map at a time. */
+/* Sizes other than BENCH_KEYS, ended by 0. Above BENCH_BIG only one map exists at a time. */
 static const unsigned long bench_sizes[] = {
 	1024, 16384, 262144, 1048576, 4194304, 0
 };
 
 #define BENCH_BIG		262144UL
 
-/*
- * How long they waited, by powers of two and eight steps within each.
- */
+/* A histogram of waiting times: powers of two, with eight steps in each. */
 #define BENCH_WAIT_STEPS	8
 #define BENCH_WAIT_BUCKETS	(64 * BENCH_WAIT_STEPS)
 
@@ -129,7 +128,7 @@ static inline unsigned int bench_wait_bucket(u64 wait)
 	return (log - 2) * BENCH_WAIT_STEPS + ((wait >> (log - 3)) & (BENCH_WAIT_STEPS - 1));
 }
 
-/* The shortest wait that is in a bucket. */
+/* The shortest wait that a bucket counts. */
 static inline u64 bench_wait_from(unsigned int bucket)
 {
 	unsigned int log = bucket / BENCH_WAIT_STEPS + 2;
@@ -148,14 +147,14 @@ static inline void bench_wait_add(struct bench_waits *waits, u64 wait)
 
 /**
  * struct bench_thread - what a loop works on
- * @map: what the implementation's create() made
- * @keys: its sequence of keys
- * @mask: number of keys in the sequence, less one
- * @next: how many operations were done since the map was made
- * @sum: keeps the compiler from leaving out what is measured
- * @failed: operations that failed
+ * @map: the implementation's map
+ * @keys: the thread's sequence of keys
+ * @mask: number of keys in the sequence, minus one
+ * @next: number of the next operation; picks the key
+ * @sum: depends on all values read, so that the compiler cannot drop the reads
+ * @failed: number of operations that failed
  * @hold: how long to hold a key, in ticks
- * @waits: how long it waited for keys, in ticks
+ * @waits: histogram of the waits for keys, in ticks
  */
 struct bench_thread {
 	void *map;
@@ -166,7 +165,7 @@ struct bench_thread {
 	u64 failed;
 	u64 hold;
 	struct bench_waits *waits;
-	u8 pad[64];	/* other threads' are in other cache lines */
+	u8 pad[64];	/* keeps threads off each other's cache lines */
 };
 
 typedef void (*bench_loop_t)(struct bench_thread *t, unsigned int n);
@@ -181,9 +180,8 @@ struct bench_impl {
 };
 
 /*
- * Keys. Number n of all keys there are is a bijection of n, so that different
- * ranges of numbers are different keys. As strings they are file names, with the
- * difference at the end.
+ * Keys. Key number n is a bijection of n, so different numbers give different
+ * keys. String keys look like file names that differ in their last 16 characters.
  */
 #define BENCH_FIRST_PRESENT	0ULL
 #define BENCH_FIRST_ABSENT	0x100000000ULL
@@ -214,7 +212,7 @@ static inline void bench_make_key(u8 *key, unsigned int len, u64 number)
 		key[i] = "0123456789abcdef"[value & 15];
 }
 
-/* The number of the key at a place in a thread's sequence, but for the order. */
+/* The number of the i-th key of a thread's sequence, before the sequence is shuffled. */
 static inline u64 bench_number(const struct bench_row *row, unsigned int thread, unsigned int rep,
 			       u64 i)
 {
@@ -252,7 +250,7 @@ static inline void bench_shuffle(u8 *keys, unsigned int len, unsigned long n, u6
 	}
 }
 
-/* Write a thread's sequence: the same for every implementation. */
+/* Write a thread's sequence. It is the same for every implementation. */
 static inline void bench_make_sequence(const struct bench_row *row, u8 *keys, unsigned long n,
 				       unsigned int thread, unsigned int rep)
 {
@@ -265,7 +263,7 @@ static inline void bench_make_sequence(const struct bench_row *row, u8 *keys, un
 		bench_shuffle(keys, row->key_len, n, thread);
 }
 
-/* Sort the keys of a batch, as one who locks several at once has to. */
+/* Sort the keys of a batch: tasks that lock several keys must agree on an order. */
 static __always_inline void bench_sort(const u8 **sorted, const u8 *keys, unsigned int len,
 				       unsigned int n)
 {

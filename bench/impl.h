@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * All loops of an implementation, and its struct bench_impl. A template: to be
- * included with BENCH_IMPL, the prefix of its functions, and BENCH_NAME defined.
+ * All loops of an implementation, and its struct bench_impl. This is a template:
+ * define BENCH_IMPL, the prefix of the implementation's functions, and BENCH_NAME,
+ * its name in the results, then include this.
  */
 #define BENCH_LEN 8
 #include "loops.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * lockmap as its users use it, with default parameters.
+ * lockmap with default parameters, called as any other module calls it.
  */
 #ifndef _BENCH_IMPL_LOCKMAP_H
 #define _BENCH_IMPL_LOCKMAP_H
@@ -9,68 +9,72 @@
 
 #include "lockmap.h"
 
-struct lm_held {
+struct bench_lockmap_held {
 	struct lockmap_entry *entry;
 };
 
-static void *lm_create(unsigned int len, unsigned long keys)
+static void *bench_lockmap_create(unsigned int len, unsigned long keys)
 {
 	struct lockmap *map = lockmap_create(&(struct lockmap_params) {
 		.name = "bench",
 		.key_len = len,
 		.value_len = sizeof(u64),
-		/* Strings are of any length. */
+		/* Real string keys differ in length. */
 		.flags = len == sizeof(u64) ? 0 : LOCKMAP_VAR_KEY,
 	});
 
 	return IS_ERR(map) ? NULL : map;
 }
 
-static void lm_destroy(void *map)
+static void bench_lockmap_destroy(void *map)
 {
 	lockmap_destroy(map);
 }
 
-static __always_inline bool lm_get(void *map, const u8 *key, unsigned int len, u64 *value)
+static __always_inline bool bench_lockmap_get(void *map, const u8 *key, unsigned int len,
+					      u64 *value)
 {
 	return !lockmap_get(map, key, len, value);
 }
 
-static __always_inline bool lm_lock(void *map, const u8 *key, unsigned int len,
-				    struct lm_held *held)
+static __always_inline bool bench_lockmap_lock(void *map, const u8 *key, unsigned int len,
+					       struct bench_lockmap_held *held)
 {
 	held->entry = lockmap_lock(map, key, len);
 	return !IS_ERR(held->entry);
 }
 
-static __always_inline bool lm_trylock(void *map, const u8 *key, unsigned int len,
-				       struct lm_held *held)
+static __always_inline bool bench_lockmap_trylock(void *map, const u8 *key, unsigned int len,
+						  struct bench_lockmap_held *held)
 {
 	held->entry = lockmap_trylock(map, key, len);
 	return !IS_ERR(held->entry);
 }
 
-static __always_inline u64 *lm_value(struct lm_held *held)
+static __always_inline u64 *bench_lockmap_value(struct bench_lockmap_held *held)
 {
 	return lockmap_entry_value(held->entry);
 }
 
-static __always_inline void lm_unlock(void *map, struct lm_held *held, unsigned int len)
+static __always_inline void bench_lockmap_unlock(void *map, struct bench_lockmap_held *held,
+						 unsigned int len)
 {
 	lockmap_unlock(held->entry);
 }
 
-static __always_inline bool lm_insert(void *map, const u8 *key, unsigned int len, u64 value)
+static __always_inline bool bench_lockmap_insert(void *map, const u8 *key, unsigned int len,
+						 u64 value)
 {
 	return lockmap_insert(map, key, len, &value, NULL) >= 0;
 }
 
-static __always_inline bool lm_remove(void *map, const u8 *key, unsigned int len)
+static __always_inline bool bench_lockmap_remove(void *map, const u8 *key, unsigned int len)
 {
 	return !lockmap_remove(map, key, len, NULL);
 }
 
-static __always_inline bool lm_batch(void *map, const u8 *keys, unsigned int len, unsigned int n)
+static __always_inline bool bench_lockmap_batch(void *map, const u8 *keys, unsigned int len,
+						unsigned int n)
 {
 	struct lockmap_key batch_keys[BENCH_MAX_BATCH];
 	struct lockmap_entry *entry;
@@ -88,7 +92,7 @@ static __always_inline bool lm_batch(void *map, const u8 *keys, unsigned int len
 	return true;
 }
 
-#define BENCH_IMPL lm
+#define BENCH_IMPL bench_lockmap
 #define BENCH_NAME "lockmap"
 #include "impl.h"
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Speed of lockmap, and of what one would do without it
+ * Measure lockmap, and other ways to lock a key
  *
- * In the shape of kernel/rcu/refscale.c: implementations of one thing under one
- * harness, run while the module is inserted, results in the log. tools/bench
- * does that and makes tables of it; Documentation/performance.rst explains it.
+ * Like kernel/rcu/refscale.c this runs several implementations of one thing in one
+ * harness while the module is loaded, and prints the results to the log.
+ * tools/bench loads it and makes tables of the log; Documentation/performance.rst
+ * explains the figures.
  *
  * bench.h	what is measured, and what an implementation is
- * driver.h	how
- * loops.h	the loops that are measured; impl.h puts an implementation together
+ * settings.h	what the user chose to measure
+ * driver.h	the course of a run; case.h, sample.h and memory.h are its parts
+ * loops.h	the measured loops; impl.h puts an implementation together
  * impl_*.h, rival_*.h	implementations
  * platform.h	what all this needs of the kernel
+ * uml_barriers.h	native barriers, when built for User Mode Linux
  * user/	the same for implementations in user space
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -39,27 +42,28 @@ module_param_array(threads, uint, &nr_threads, 0444);
 MODULE_PARM_DESC(threads, "Numbers of threads, each 1 to 8 (default: 1,2,4,8)");
 
 module_param_named(ms, bench_settings.ms, uint, 0444);
-MODULE_PARM_DESC(ms, "Milliseconds of a sample (default: 20)");
+MODULE_PARM_DESC(ms, "Length of a sample in milliseconds (default: 20)");
 
 module_param_named(reps, bench_settings.reps, uint, 0444);
 MODULE_PARM_DESC(reps, "Samples of each case (default: 2)");
 
 module_param_named(ops, bench_settings.ops, uint, 0444);
-MODULE_PARM_DESC(ops, "Operations in a sample, instead of a time (default: 0, none)");
+MODULE_PARM_DESC(ops, "Operations in a sample; 0 for a sample of ms= milliseconds (default: 0)");
 
 module_param_named(quick, bench_settings.quick, bool, 0444);
-MODULE_PARM_DESC(quick, "Only the main rows (default: no)");
+MODULE_PARM_DESC(quick, "Measure only the main rows (default: no)");
 
 module_param_named(sizes, bench_settings.sizes, bool, 0444);
-MODULE_PARM_DESC(sizes, "Maps of other sizes too (default: no)");
+MODULE_PARM_DESC(sizes, "Measure maps of other sizes too (default: no)");
 
 module_param_named(memory, bench_settings.memory, bool, 0444);
-MODULE_PARM_DESC(memory, "Bytes per key too (default: no)");
+MODULE_PARM_DESC(memory, "Measure bytes per key too (default: no)");
 
 static int __init lockmap_bench_init(void)
 {
 	const struct bench_impl *all[] = {
-		&lm_impl, &floor_impl, &hand_impl, &bit_impl, &stripes_impl, &global_impl,
+		&bench_lockmap_impl, &floor_impl, &handrolled_impl,
+		&bitlock_impl, &stripes_impl, &global_impl,
 	};
 	unsigned int i;
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The loops that are measured. A template, which impl.h includes for each length
- * of keys, BENCH_LEN, of an implementation, BENCH_IMPL. See bench.h.
+ * The measured loops. This is a template, which impl.h includes once for each key
+ * length, BENCH_LEN, of an implementation, BENCH_IMPL. See bench.h.
  *
- * A loop does @n operations, from the thread's next one on.
+ * A loop does @n operations and starts with the thread's operation number @next.
  */
 #define __BENCH_2(a, b)		a##_##b
 #define _BENCH_2(a, b)		__BENCH_2(a, b)
@@ -106,7 +106,7 @@ static noinline void LOOP(loop_insert_remove)(struct bench_thread *t, unsigned i
 
 		if (unlikely(!DO(insert)(t->map, key, BENCH_LEN, i)))
 			t->failed++;
-		/* With several threads another may have removed it. */
+		/* May fail: another thread may have removed the key meanwhile. */
 		DO(remove)(t->map, key, BENCH_LEN);
 	}
 	t->next = end;
@@ -134,7 +134,7 @@ static __always_inline void LOOP(batches)(struct bench_thread *t, unsigned int n
 {
 	u64 i = t->next, end = i + n;
 
-	/* The length of the sequence is a multiple of the size. */
+	/* No batch runs over the sequence's end: its length is a multiple of the size. */
 	for (; i != end; i++) {
 		if (unlikely(!DO(batch)(t->map, LOOP(key)(t, i * size), BENCH_LEN, size)))
 			t->failed++;

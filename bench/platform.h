@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * What the benchmark needs of the kernel. In user/ is the same for programs.
+ * What the benchmark needs of the kernel. The header of this name in user/ is the
+ * same for programs.
  */
 #ifndef _BENCH_PLATFORM_H
 #define _BENCH_PLATFORM_H
@@ -27,9 +28,20 @@
 #define BENCH_BUILD							\
 	(!IS_ENABLED(CONFIG_UML) ? "x86" : IS_ENABLED(CONFIG_SMP) ? "uml-smp" : "uml-up")
 
+/* What smp_rmb() and the like are in what is measured: see uml_barriers.h. */
+#if !defined(CONFIG_UML)
+#define BENCH_BARRIERS	"are those of this kernel"
+#elif !defined(CONFIG_SMP)
+#define BENCH_BARRIERS	"only hold back the compiler, as there is one CPU"
+#elif defined(BENCH_UML_BARRIERS)
+#define BENCH_BARRIERS	"are those of native x86 in the modules, and fences in the kernel image"
+#else
+#define BENCH_BARRIERS	"are fences: slower than native"
+#endif
+
 #define bench_print(fmt, ...)	pr_info(fmt "\n", ##__VA_ARGS__)
 
-/* A clock that costs little; in what unit, bench_calibrate() finds out. */
+/* A cheap clock. bench_calibrate() measures its unit. */
 static __always_inline u64 bench_ticks(void)
 {
 #ifdef CONFIG_X86_64
@@ -57,7 +69,10 @@ static inline void bench_free(void *ptr)
 	kvfree(ptr);
 }
 
-/* As cond_resched(), which does nothing if the tick preempts; in User Mode Linux it does not. */
+/*
+ * cond_resched() does nothing on a preemptible kernel, which leaves that to the
+ * tick. In User Mode Linux the tick does not preempt kernel code.
+ */
 static inline void bench_resched(void)
 {
 	if (need_resched())
@@ -70,7 +85,7 @@ static inline void bench_relax(void)
 	bench_resched();
 }
 
-/* Let what was put off be done: frees and the growth of tables. */
+/* Wait for deferred work to end: frees after a grace period, and growing tables. */
 static inline void bench_settle(unsigned int ms)
 {
 	rcu_barrier();
@@ -101,7 +116,7 @@ static int bench_kthread(void *ptr)
 	kthread_complete_and_exit(&worker->done, 0);
 }
 
-/* Thread @i runs on one CPU, the i-th, going round. */
+/* Bind thread i to CPU number i, modulo the number of CPUs. */
 static int bench_start_worker(struct bench_worker *worker)
 {
 	unsigned int cpu = cpumask_first(cpu_online_mask), n = worker->i % num_online_cpus();
@@ -116,7 +131,7 @@ static int bench_start_worker(struct bench_worker *worker)
 	return 0;
 }
 
-/* Run @fn(@arg, i) in @n threads, and wait for them. */
+/* Call @fn(@arg, i) in @n threads at once, and wait until all have returned. */
 static inline int bench_run_threads(unsigned int n, void (*fn)(void *arg, unsigned int i),
 				    void *arg)
 {
@@ -130,7 +145,7 @@ static inline int bench_run_threads(unsigned int n, void (*fn)(void *arg, unsign
 		workers[i] = (struct bench_worker) { .fn = fn, .arg = arg, .i = i };
 		init_completion(&workers[i].done);
 	}
-	/* Those who were started wait for the others: all or none. */
+	/* Threads that were started wait for the others, so there is no way back. */
 	for (i = 0; i < n && !err; i++)
 		err = bench_start_worker(&workers[i]);
 	if (err)

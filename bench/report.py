@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Make results.csv, waits.csv, a table and plots of what the benchmark printed.
+"""Make results.csv, waits.csv, table.txt and plots from the logs of the benchmark.
 
-usage: report.py OUT LOG...    a log is of one round of one program, and called ROUND.PROGRAM.log
+usage: report.py OUT LOG...    each log has one round of one program, and is called ROUND.PROGRAM.log
 """
 import collections
 import csv
@@ -22,15 +22,20 @@ Row = collections.namedtuple("Row", "op threads keys")
 
 
 def read(logs):
-    """Return {(row, impl, build): {round: [values]}}, {(row, impl, build): {from: count}}."""
+    """Return {(row, impl, build): {round: [values]}}, {(row, impl, build): {from: count}}, {build: barriers}."""
+    barriers = {}
     results = collections.defaultdict(lambda: collections.defaultdict(list))
     waits = collections.defaultdict(lambda: collections.defaultdict(int))
     for path in logs:
         round_nr = int(os.path.basename(path).split(".")[0])
         with open(path, errors="replace") as log:
             for line in log:
-                found = re.search(r"bench: (result|waits) (.*)", line)
+                found = re.search(r"bench: (result|waits|barriers) (.*)", line)
                 if not found:
+                    continue
+                if found.group(1) == "barriers":
+                    build, text = found.group(2).strip().split(" ", 1)
+                    barriers[build] = text
                     continue
                 op, threads, keys, impl, build, *values = found.group(2).split()
                 cell = Row(op, int(threads), int(keys)), impl, build
@@ -38,7 +43,7 @@ def read(logs):
                     results[cell][round_nr].append(float(values[0]))
                 else:
                     waits[cell][int(values[0])] += int(values[1])
-    return results, waits
+    return results, waits, barriers
 
 
 def all_values(rounds):
@@ -46,7 +51,7 @@ def all_values(rounds):
 
 
 def ratio(ours, theirs):
-    """The median over the rounds of our median by theirs: of what was measured close together."""
+    """Our median divided by theirs in each round, where both were measured close together; the median of those."""
     ratios = [statistics.median(ours[r]) / statistics.median(theirs[r])
               for r in ours if r in theirs and statistics.median(theirs[r]) > 0]
     return statistics.median(ratios) if ratios else None
@@ -77,7 +82,7 @@ def number(value):
 
 
 def table(results, build):
-    """Lines: a row's figures, and behind each rival's in how much of its time lockmap does it."""
+    """Return a line for each row: the figures, and behind each rival's figure lockmap's time divided by its time."""
     rows = [row for row, impl, b in results if impl == "lockmap" and b == build]
     lines = []
     for row in rows:
@@ -107,10 +112,10 @@ def heading():
     return line.rstrip()
 
 
-ABOUT = """ns per operation: wall time by the operations of all T threads; medians of all samples. Behind each rival's figure
-is what lockmap takes, by what the rival takes: below 1, lockmap is faster. It is the median of the rounds' ratios.
-Names with -p999 and -max are waits for a key in ns, names with bytes are bytes per key. Maps have 64 Ki keys unless
-the row says otherwise. tbb and pthread are programs of the host."""
+ABOUT = """ns per operation: wall time divided by the operations of all T threads; medians of all samples. The number behind
+each rival's figure is lockmap's time divided by the rival's: below 1, lockmap is faster. It is the median of the
+ratios of all rounds. Rows with -p999 and -max are waits for a key in ns, rows with bytes are bytes per key. Maps have
+64 Ki keys unless the row says otherwise. tbb and pthread are programs that run on the host."""
 
 TITLES = {
     "uml-up": "User Mode Linux without SMP (no system calls for interrupt flags, no lock prefixes)",
@@ -119,12 +124,12 @@ TITLES = {
 }
 
 
-def write_table(out, results):
+def write_table(out, results, barriers):
     text = [ABOUT]
     for build, title in TITLES.items():
         lines = table(results, build)
         if lines:
-            text += ["", title, heading()] + lines
+            text += ["", title, "Barriers " + barriers.get(build, "are not known"), heading()] + lines
     with open(os.path.join(out, "table.txt"), "w") as file:
         file.write("\n".join(text) + "\n")
 
@@ -153,7 +158,7 @@ def block(name, points):
 
 
 def panels(out, name, title, layout, axes, charts):
-    """charts: (title, [(line title, points)])"""
+    """Plot several charts side by side. charts: [(title, [(line title, points)])]"""
     columns = int(layout.split(",")[1])
     script = HEAD.format(width=420 * columns, height=340 * int(layout.split(",")[0]), layout=layout,
                          path=os.path.join(out, name + ".svg"), title=title) + axes
@@ -204,7 +209,7 @@ def plot_sizes(out, results):
 
 
 def exceeding(counts):
-    """Points (ns, part of the waits that are longer)."""
+    """Return points (ns, part of the waits that are at least that long)."""
     left = total = sum(counts.values())
     points = []
     for ns in sorted(counts):
@@ -221,17 +226,17 @@ def plot_waits(out, waits):
                      if i == impl and row.op == op and row.threads == threads]
             if lines:
                 charts.append(("%s, %d threads" % (op, threads), lines))
-    panels(out, "waits", "Part of the waits for one key that are longer (hold-N: held for N us)", "2,3",
+    panels(out, "waits", "Part of the waits for one key that take longer (hold-N: held for N us)", "2,3",
            "set logscale xy\nset xlabel 'ns'\n", charts)
 
 
 def main():
     out, logs = sys.argv[1], sys.argv[2:]
-    results, waits = read(logs)
+    results, waits, barriers = read(logs)
     if not results:
         sys.exit("report.py: no results in these logs")
     write_csv(out, results, waits)
-    write_table(out, results)
+    write_table(out, results, barriers)
     if shutil.which("gnuplot"):
         plot_threads(out, results)
         plot_sizes(out, results)

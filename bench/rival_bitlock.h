@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* An rhashtable of objects with a reference count and a bit to wait for. */
+/* A rival: an rhashtable of objects with a reference count and a bit lock (wait_on_bit_lock()). */
 #ifndef _BENCH_RIVAL_BITLOCK_H
 #define _BENCH_RIVAL_BITLOCK_H
 
@@ -10,7 +10,7 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
-#define RHT(name)		bit_##name
+#define RHT(name)		bitlock_##name
 #define RHT_LOCK_T		unsigned long
 #define rht_lock_init(lock)	(*(lock) = 0)
 #define rht_lock(lock)		((void)wait_on_bit_lock(lock, 0, TASK_UNINTERRUPTIBLE))
@@ -18,7 +18,7 @@
 #define rht_unlock(lock)	clear_and_wake_up_bit(0, lock)
 #include "rival_rhashtable.h"
 
-#define BENCH_IMPL bit
+#define BENCH_IMPL bitlock
 #define BENCH_NAME "bitlock"
 #include "impl.h"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The floor: what finding a key in an rhashtable and two atomic operations cost.
+ * The floor: the cost of a lookup in an rhashtable and two atomic operations.
  *
- * A lock without which nothing can be cheaper, and not one to use: who waits
- * spins, whoever holds the key. For 8-byte keys the hash is one multiplication,
- * which anybody can aim at; for others it is rhashtable's default. An absent key
- * costs one allocation, insertion, removal and free, from a type-safe cache.
+ * No lock per key in an rhashtable can be cheaper, but nobody should use this one:
+ * waiters spin, even while the holder sleeps. The hash of an 8-byte key is one
+ * multiplication, so an attacker can choose keys that collide; other keys have
+ * rhashtable's default hash. Locking an absent key takes one allocation from a
+ * type-safe cache, one insertion, one removal and one free.
  */
 #ifndef _BENCH_RIVAL_FLOOR_H
 #define _BENCH_RIVAL_FLOOR_H
@@ -22,7 +23,7 @@ enum floor_state {
 	FLOOR_HELD,
 };
 
-/* @state and @key stay readable after a free, as the type-safe cache has it. */
+/* The cache is type-safe: a reader may look at @state and @key after the entry is freed. */
 struct floor_entry {
 	struct rhash_head node;
 	atomic_t state;
@@ -128,7 +129,7 @@ static __always_inline int floor_take(struct floor_map *map, const u8 *key, unsi
 	return err;
 }
 
-/* Put in an entry for a key that had none, locked. Return: 0, -EEXIST, -ENOMEM. */
+/* Insert a locked entry for an absent key. Return: 0, -EEXIST, -ENOMEM. */
 static __always_inline int floor_add(struct floor_map *map, const u8 *key, unsigned int len,
 				     struct floor_held *held)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* An rhashtable of objects with a reference count and a mutex. */
+/* A rival: an rhashtable of objects with a reference count and a mutex. */
 #ifndef _BENCH_RIVAL_HANDROLLED_H
 #define _BENCH_RIVAL_HANDROLLED_H
 
@@ -9,7 +9,7 @@
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
 
-#define RHT(name)		hand_##name
+#define RHT(name)		handrolled_##name
 #define RHT_LOCK_T		struct mutex
 #define rht_lock_init(lock)	mutex_init(lock)
 #define rht_lock(lock)		mutex_lock(lock)
@@ -17,7 +17,7 @@
 #define rht_unlock(lock)	mutex_unlock(lock)
 #include "rival_rhashtable.h"
 
-#define BENCH_IMPL hand
+#define BENCH_IMPL handrolled
 #define BENCH_NAME "handrolled"
 #include "impl.h"
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * A lock per object the way subsystems write it: an rhashtable of objects that
- * are counted and freed after a grace period, looked up under RCU, locked, and
- * then looked at again. A template over the lock: to be included with
+ * A lock per object, as kernel subsystems write it: an rhashtable of objects with
+ * reference counts, freed after a grace period. A task looks the object up under
+ * RCU, takes a reference, locks it, and then checks that it is not dead. Keys have
+ * rhashtable's default hash. This is a template over the lock: define
  *
  * RHT(name)	name with the implementation's prefix
  * RHT_LOCK_T	type of the lock
  * rht_lock_init, rht_lock, rht_trylock, rht_unlock
  *
- * as in rival_handrolled.h and rival_bitlock.h. Keys are hashed as by default.
+ * before including it, as rival_handrolled.h and rival_bitlock.h do.
  */
 
 #define rht_object	RHT(object)
@@ -18,12 +19,12 @@
 /**
  * struct rht_object - a key with its lock and its value
  * @node: in the table, unless @dead
- * @refs: references: the table's, and one for everybody who holds or waits
- * @has_value: the key has a value; by @lock, as are the next two
- * @dead: no longer in the table: look the key up again
- * @value: its value
+ * @refs: one reference of the table, and one of each holder and waiter
+ * @has_value: the key has a value; protected by @lock
+ * @dead: no longer in the table: look the key up again; protected by @lock
+ * @value: the key's value; protected by @lock
  * @lock: the key's lock
- * @rcu: to free it
+ * @rcu: frees the object after a grace period
  * @key: the key; constant
  */
 struct rht_object {
@@ -101,7 +102,7 @@ static __always_inline struct rht_object *RHT(find)(struct rht_map *map, const u
 	return object;
 }
 
-/* Make an object for a key that had none, locked. Return: 0, -EEXIST, -ENOMEM. */
+/* Insert a locked object for an absent key. Return: 0, -EEXIST, -ENOMEM. */
 static __always_inline int RHT(add)(struct rht_map *map, const u8 *key, unsigned int len,
 				    struct rht_held *held)
 {
@@ -127,7 +128,7 @@ static __always_inline int RHT(add)(struct rht_map *map, const u8 *key, unsigned
 	return err;
 }
 
-/* Lock an object that was found, unless it died. Drops the reference if so. */
+/* Lock an object that was found. If it is dead, drop the reference and return false. */
 static __always_inline bool RHT(lock_object)(struct rht_object *object)
 {
 	rht_lock(&object->lock);
@@ -194,7 +195,7 @@ static __always_inline void RHT(unlock)(void *ptr, struct rht_held *held, unsign
 	RHT(put)(object);
 }
 
-/* A value that is changed under the lock has to be read under it. */
+/* Holders change the value in place, so a reader has to lock too. */
 static __always_inline bool RHT(get)(void *map, const u8 *key, unsigned int len, u64 *value)
 {
 	struct rht_object *object = RHT(find)(map, key, len);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * A hash table of fixed size under an array of mutexes, or under one. Who locks
- * a key locks out all others of its stripe. To lock an absent key costs nothing
- * more. The table is made as large as it has to be: it need not grow.
+ * Two rivals: a hash table under an array of mutexes ("striped"), and under one
+ * mutex ("global"). A task that locks a key locks out all other keys of the stripe.
+ * Locking an absent key costs nothing extra. The table is created with its final
+ * size, so it never has to grow.
  */
 #ifndef _BENCH_RIVAL_STRIPES_H
 #define _BENCH_RIVAL_STRIPES_H
@@ -18,7 +19,7 @@
 #define STRIPES		1024
 
 struct stripe {
-	struct mutex lock;	/* for all keys of the stripe, and their buckets */
+	struct mutex lock;	/* protects the stripe's keys and their buckets */
 } ____cacheline_aligned_in_smp;
 
 struct stripes_node {
@@ -91,7 +92,7 @@ static __always_inline u32 stripes_hash(const u8 *key, unsigned int len)
 				    jhash2((const u32 *)key, len / sizeof(u32), 0);
 }
 
-/* A bucket is of one stripe: both are numbered by the hash's low bits. */
+/* The low bits of the hash choose the stripe and the bucket, so a bucket has one stripe. */
 static __always_inline struct stripe *stripes_of(struct stripes_map *map, u32 hash)
 {
 	return &map->stripes[hash & (map->nr_stripes - 1)];
@@ -193,7 +194,7 @@ static __always_inline bool stripes_remove(void *map, const u8 *key, unsigned in
 	return held.node;
 }
 
-/* The stripes of some keys in order, each once. */
+/* Sort the stripes of some keys by address, and drop duplicates. */
 static __always_inline unsigned int stripes_sort(struct stripes_map *map, struct stripe **sorted,
 						 const u8 *keys, unsigned int len, unsigned int n)
 {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * What is known of keys and values, and what may be done with a key that is held
+ * What is known of keys and values, and what an actor may do with a key it holds
  *
- * Each key has a shadow, which says who holds it and what value it has; only
- * the holder writes it. The index of a key decides its class, see lmt_class.
+ * Each key has a shadow, which names its holder and describes its value. Only the
+ * holder writes it. The index of a key decides its class, see lmt_class().
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -17,7 +17,7 @@ static u64 lmt_hash_chain(const void *key, size_t len, u64 seed);
 static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len);
 static void lmt_clone(void *dst, const void *src);
 
-/* The last one is the workers' own: each uses the key of its number, and nobody else does. */
+/* In the last map each worker has keys of its own, which no other actor uses. */
 struct lmt_map lmt_maps[] = {
 	{ .params = { .name = "hot", .key_len = 8, .nr_shards = 1, .max_idle = 1 } },
 	{ .params = { .name = "cold", .key_len = 8, .max_idle = 64 } },
@@ -28,7 +28,9 @@ struct lmt_map lmt_maps[] = {
 		      .max_idle = 2, }, .keys = 100 },
 	{ .params = { .name = "long", .key_len = LMT_MAX_KEY, .flags = LOCKMAP_VAR_KEY,
 		      .nr_shards = 1, .max_idle = 2 }, .keys = 24 },
-	{ .params = { .name = "own", .key_len = 8, .nr_shards = 1, .max_idle = 8,
+	{ .params = { .name = "cleared", .key_len = 8, .max_idle = 1 }, .keys = 64,
+	  .is_cleared = true },
+	{ .params = { .name = "private", .key_len = 8, .nr_shards = 1, .max_idle = 8,
 		      .cmp = lmt_cmp_reverse } },
 };
 
@@ -41,8 +43,8 @@ u32 lmt_rnd(struct lmt_actor *a)
 	return prandom_u32_state(&a->rnd);
 }
 
-/* True once in @n times. */
-bool lmt_once_in(struct lmt_actor *a, u32 n)
+/* Return true one time in @n. */
+bool lmt_one_in(struct lmt_actor *a, u32 n)
 {
 	return lmt_rnd(a) % n == 0;
 }
@@ -71,15 +73,17 @@ void lmt_fail(struct lmt_actor *a, const struct lmt_map *m, unsigned int index, 
 		panic("lockmap_torture: failed");
 }
 
-enum lmt_class lmt_class(unsigned int index)
+enum lmt_class lmt_class(const struct lmt_map *m, unsigned int index)
 {
-	if (index % 4 == 0 && index < 4 * LMT_MAX_BATCH)
+	if (index % 4 == 0 && index < 4 * LMT_MAX_BATCH && !m->is_cleared)
 		return LMT_STATIC;
-	return index % 4 == 3 ? LMT_LOOSE : LMT_EXACT;
+	return index % 4 == 3 ? LMT_UNTRACKED : LMT_TRACKED;
 }
 
 unsigned int lmt_nr_static(const struct lmt_map *m)
 {
+	if (m->is_cleared)
+		return 0;
 	return min_t(unsigned int, DIV_ROUND_UP(m->keys, 4), LMT_MAX_BATCH);
 }
 
@@ -97,7 +101,7 @@ static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_
 	static unsigned int n;
 	int ret = memcmp(b, a, b_len);
 
-	/* Now and then give others time to change what was compared. */
+	/* Now and then give other tasks time to change what was compared. */
 	if (data_race(++n) % 8 == 0)
 		udelay(3);
 	return ret;
@@ -110,7 +114,7 @@ int lmt_cmp(const struct lmt_map *m, const struct lmt_key *x, const struct lmt_k
 	return memcmp(x->data, y->data, min(x->len, y->len)) ?: (int)x->len - (int)y->len;
 }
 
-/* Strings begin with the number, and are of many lengths; other keys begin with it in binary. */
+/* String keys begin with the index in decimal, and differ in length. Others have it in binary. */
 void lmt_key_init(struct lmt_key *key, const struct lmt_map *m, unsigned int index)
 {
 	size_t n;
@@ -147,7 +151,7 @@ unsigned int lmt_entry_index(const struct lmt_map *m, const struct lockmap_entry
 	return lmt_key_index(m, data, len);
 }
 
-/* The index of a key that a map gave us; the number of keys if it is none of ours. */
+/* Return: the index of a key that lockmap gave to a callback; m->keys if there is no such key. */
 unsigned int lmt_key_check(struct lmt_actor *a, const struct lmt_map *m, const void *data,
 			   size_t len)
 {
@@ -167,7 +171,7 @@ unsigned int lmt_key_check(struct lmt_actor *a, const struct lmt_map *m, const v
  * Values
  */
 
-static u64 lmt_mix(const struct lmt_value *v, unsigned int i)
+static u64 lmt_derived_word(const struct lmt_value *v, unsigned int i)
 {
 	return (v->seq + i) * GOLDEN_RATIO_64 ^ v->balance ^ v->index;
 }
@@ -181,8 +185,8 @@ void lmt_value_make(struct lmt_value *v, const struct lmt_map *m, unsigned int i
 	WRITE_ONCE(v->index, index);
 	WRITE_ONCE(v->seq, seq);
 	WRITE_ONCE(v->balance, balance);
-	for (i = 0; i < ARRAY_SIZE(v->mix); i++)
-		WRITE_ONCE(v->mix[i], lmt_mix(v, i));
+	for (i = 0; i < ARRAY_SIZE(v->derived); i++)
+		WRITE_ONCE(v->derived[i], lmt_derived_word(v, i));
 }
 
 bool lmt_value_ok(const struct lmt_value *v, const struct lmt_map *m, unsigned int index)
@@ -191,14 +195,14 @@ bool lmt_value_ok(const struct lmt_value *v, const struct lmt_map *m, unsigned i
 
 	if (v->map != m - lmt_maps || v->index != index)
 		return false;
-	for (i = 0; i < ARRAY_SIZE(v->mix); i++) {
-		if (v->mix[i] != lmt_mix(v, i))
+	for (i = 0; i < ARRAY_SIZE(v->derived); i++) {
+		if (v->derived[i] != lmt_derived_word(v, i))
 			return false;
 	}
 	return true;
 }
 
-/* The value of a key that the caller holds is what its last holder left. */
+/* Check that the value of a key, which the actor holds, is what the last holder left. */
 void lmt_value_check(struct lmt_actor *a, const struct lmt_map *m, unsigned int index,
 		     const struct lmt_value *v)
 {
@@ -206,37 +210,38 @@ void lmt_value_check(struct lmt_actor *a, const struct lmt_map *m, unsigned int 
 
 	if (!lmt_value_ok(v, m, index))
 		lmt_fail(a, m, index, "broken value", "seq %llu", v->seq);
-	else if (lmt_class(index) != LMT_LOOSE && (v->seq != s->seq || v->balance != s->balance))
+	else if (lmt_class(m, index) != LMT_UNTRACKED &&
+		 (v->seq != s->seq || v->balance != s->balance))
 		lmt_fail(a, m, index, "lost update", "seq %llu instead of %lu", v->seq, s->seq);
 }
 
-/* A value was put in; the key is held. */
-void lmt_value_born(struct lmt_map *m, unsigned int index, const struct lmt_value *v)
+/* Note that a value was inserted. The actor holds the key, unless it is untracked. */
+void lmt_value_inserted(struct lmt_map *m, unsigned int index, const struct lmt_value *v)
 {
 	struct lmt_shadow *s = &m->shadow[index];
 
-	atomic_long_inc(&m->born);
-	if (lmt_class(index) == LMT_LOOSE)
+	atomic_long_inc(&m->inserted);
+	if (lmt_class(m, index) == LMT_UNTRACKED)
 		return;
 	s->balance = v->balance;
 	WRITE_ONCE(s->seq, v->seq);
-	/* Pairs with lmt_op_get(): what it sees here, the map shows it. */
+	/* A reader that sees the new epoch sees the value in the map; pairs with lmt_op_get(). */
 	smp_store_release(&s->epoch, s->epoch + 1);
 }
 
-/* A value came out; the key is held. */
-void lmt_value_back(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
-		    const struct lmt_value *v)
+/* Note that a value was removed. The key is still locked, unless it is untracked. */
+void lmt_value_removed(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		       const struct lmt_value *v)
 {
 	struct lmt_shadow *s = &m->shadow[index];
 
-	atomic_long_inc(&m->returned);
+	atomic_long_inc(&m->removed);
 	lmt_value_check(a, m, index, v);
-	if (lmt_class(index) == LMT_LOOSE)
+	if (lmt_class(m, index) == LMT_UNTRACKED)
 		return;
 	if (!(s->epoch & 1))
 		lmt_fail(a, m, index, "presence", "a value came out where there was none");
-	/* As in lmt_value_born(). */
+	/* As in lmt_value_inserted(). */
 	smp_store_release(&s->epoch, s->epoch + 1);
 }
 
@@ -247,7 +252,7 @@ void lmt_release(void *value)
 	if (v->map >= ARRAY_SIZE(lmt_maps) || v->index >= lmt_maps[v->map].keys)
 		lmt_fail(NULL, NULL, v->index, "broken value", "released, of map %u", v->map);
 	else
-		lmt_value_back(NULL, &lmt_maps[v->map], v->index, v);
+		lmt_value_removed(NULL, &lmt_maps[v->map], v->index, v);
 }
 
 static void lmt_clone(void *dst, const void *src)
@@ -259,8 +264,9 @@ static void lmt_clone(void *dst, const void *src)
  * Holders
  */
 
-void lmt_enter(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
-	       struct lockmap_entry *entry)
+/* An actor got a lock: the shadow must be free, and what lockmap says must match it. */
+void lmt_shadow_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		     struct lockmap_entry *entry)
 {
 	struct lmt_shadow *s = &m->shadow[index];
 	const struct lmt_value *v = lockmap_entry_value(entry);
@@ -275,22 +281,23 @@ void lmt_enter(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 	other = cmpxchg(&s->holder, 0, a->id);
 	if (other)
 		lmt_fail(a, m, index, "two holders", "actor %u has it", other);
-	if (lmt_class(index) != LMT_LOOSE && !v != !(s->epoch & 1))
+	if (lmt_class(m, index) != LMT_UNTRACKED && !v != !(s->epoch & 1))
 		lmt_fail(a, m, index, "presence", "epoch %u, %s value", s->epoch, v ? "a" : "no");
 	if (v)
 		lmt_value_check(a, m, index, v);
 }
 
-void lmt_leave(struct lmt_actor *a, struct lmt_map *m, unsigned int index)
+/* An actor is about to unlock: it must still be the holder. */
+void lmt_shadow_unlock(struct lmt_actor *a, struct lmt_map *m, unsigned int index)
 {
 	unsigned int other = cmpxchg(&m->shadow[index].holder, a->id, 0);
 
 	if (other != a->id)
-		lmt_fail(a, m, index, "two holders", "actor %u took it away", other);
+		lmt_fail(a, m, index, "two holders", "actor %u took the key", other);
 }
 
-/* A sleeping or a spinning hold, now and then. */
-static void lmt_hold(struct lmt_actor *a)
+/* Now and then sleep, spin, or give up the CPU while holding a key. */
+static void lmt_delay(struct lmt_actor *a)
 {
 	u32 r = lmt_rnd(a);
 
@@ -302,17 +309,17 @@ static void lmt_hold(struct lmt_actor *a)
 		msleep(lmt_long_ms);
 	else if (r % 128 == 1)
 		usleep_range(50, 100);
-	else if (r / 128 % lmt_focus.hold == 0)
+	else if (r / 128 % lmt_phase.yield_one_in == 0)
 		schedule();
 }
 
-/* Write a value in place. */
-void lmt_write(struct lmt_actor *a, struct lmt_map *m, unsigned int index, struct lmt_value *v,
-	       u64 balance)
+/* Change the value of a key in place. The actor holds the key. */
+void lmt_value_write(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		     struct lmt_value *v, u64 balance)
 {
 	struct lmt_shadow *s = &m->shadow[index];
 
-	if (lmt_class(index) == LMT_LOOSE) {
+	if (lmt_class(m, index) == LMT_UNTRACKED) {
 		lmt_value_make(v, m, index, lmt_rnd(a), balance);
 		return;
 	}
@@ -325,15 +332,16 @@ static void lmt_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int inde
 		       struct lockmap_entry *entry)
 {
 	const struct lmt_shadow *s = &m->shadow[index];
-	bool had = lockmap_entry_value(entry), copy = lmt_once_in(a, 2);
+	bool had = lockmap_entry_value(entry), copy = lmt_one_in(a, 2);
 	struct lmt_value new, old;
 
 	lmt_value_make(&new, m, index, s->seq + 1, s->balance);
 	if (lockmap_entry_insert(entry, &new, copy ? &old : NULL) != had)
-		lmt_fail(a, m, index, "presence", "insert says no to %u", had);
+		lmt_fail(a, m, index, "presence", "insert denies that it had a value: %u",
+			 had);
 	if (had && copy)
-		lmt_value_back(a, m, index, &old);
-	lmt_value_born(m, index, &new);
+		lmt_value_removed(a, m, index, &old);
+	lmt_value_inserted(m, index, &new);
 }
 
 static void lmt_get_or_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
@@ -346,25 +354,26 @@ static void lmt_get_or_insert(struct lmt_actor *a, struct lmt_map *m, unsigned i
 	lmt_value_make(&new, m, index, s->seq + 1, s->balance);
 	v = lockmap_entry_get_or_insert(entry, &new);
 	if (!had)
-		lmt_value_born(m, index, &new);
+		lmt_value_inserted(m, index, &new);
 	lmt_value_check(a, m, index, v);
 }
 
 static void lmt_remove(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 		       struct lockmap_entry *entry)
 {
-	bool had = lockmap_entry_value(entry), copy = lmt_once_in(a, 2);
+	bool had = lockmap_entry_value(entry), copy = lmt_one_in(a, 2);
 	struct lmt_value old;
 
 	if (lockmap_entry_remove(entry, copy ? &old : NULL) != had)
-		lmt_fail(a, m, index, "presence", "remove says no to %u", had);
+		lmt_fail(a, m, index, "presence", "remove denies that it had a value: %u",
+			 had);
 	if (had && copy)
-		lmt_value_back(a, m, index, &old);
+		lmt_value_removed(a, m, index, &old);
 }
 
-/* What the map has to tell a task about a key that it holds. */
-static void lmt_probe(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
-		      struct lockmap_entry *entry)
+/* Check the answers that lockmap gives to a task about a key which that task holds. */
+static void lmt_check_reentry(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+			      struct lockmap_entry *entry)
 {
 	struct lockmap_entry *again;
 	struct lmt_key key;
@@ -383,12 +392,12 @@ static void lmt_probe(struct lmt_actor *a, struct lmt_map *m, unsigned int index
 	if (err != -EDEADLK)
 		lmt_fail(a, m, index, "reentered", "get: %d", err);
 	if (lockmap_contains(m->map, key.data, key.len) != !!lockmap_entry_value(entry))
-		lmt_fail(a, m, index, "presence", "contains errs");
+		lmt_fail(a, m, index, "presence", "contains contradicts the entry");
 }
 
-/* Do something with a key that is held. */
-void lmt_touch(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
-	       struct lockmap_entry *entry)
+/* Do a random thing with a key that the actor holds. */
+void lmt_use_entry(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		   struct lockmap_entry *entry)
 {
 	struct lmt_value *v = lockmap_entry_value(entry);
 
@@ -396,22 +405,22 @@ void lmt_touch(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 	case 0:
 	case 1:
 		if (v)
-			lmt_write(a, m, index, v, m->shadow[index].balance);
+			lmt_value_write(a, m, index, v, m->shadow[index].balance);
 		break;
 	case 2:
 		lmt_insert(a, m, index, entry);
 		break;
 	case 3:
 	case 4:
-		if (lmt_class(index) != LMT_STATIC)
+		if (lmt_class(m, index) != LMT_STATIC)
 			lmt_remove(a, m, index, entry);
 		break;
 	case 5:
 		lmt_get_or_insert(a, m, index, entry);
 		break;
 	case 6:
-		lmt_probe(a, m, index, entry);
+		lmt_check_reentry(a, m, index, entry);
 		break;
 	}
-	lmt_hold(a);
+	lmt_delay(a);
 }

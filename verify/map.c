@@ -187,10 +187,8 @@ static void lm_entry_free(struct lockmap_entry *entry)
 #define trace_lockmap_reclaimed_enabled()	false
 #define lm_trace_reclaimed(entry)	do { } while (0)
 #define kfree(ptr)			do { } while (0)
-#define lm_word_acquire(word)		atomic64_read_acquire(word)
-/* Barriers between reads, and between writes, do nothing here: see litmus/. */
-#define lm_smp_rmb()			do { } while (0)
-#define smp_wmb()			do { } while (0) /* as above */
+/* Barriers between writes do nothing here: see litmus/. */
+#define smp_wmb()			do { } while (0)
 #define LM_READ_TRIES			2
 
 /* The table: chains that end in a marker, and one lock for each. */

@@ -60,7 +60,7 @@ twin lock abba lockmap_lock.h "who leaves stays in the table of the blocked" "ta
 
 # The map
 twin map map-reuse lockmap.c "(C) the key is compared before the word is read" "another key" \
-	'/^static .* lm_match(/,/^}/s/key->word = lm_word_acquire(&entry->lock.word);//' \
+	'/^static .* lm_match(/,/^}/s/key->word = atomic64_read_acquire(&entry->lock.word);//' \
 	'/^static .* lm_match(/,/^}/s/return !(key->word & LM_DEAD) && data_race(lm_same_key(key, entry));/bool same = lm_same_key(key, entry);\n\n\tkey->word = atomic64_read(\&entry->lock.word);\n\treturn !(key->word \& LM_DEAD) \&\& same;/'
 twin map map-three lockmap.c "an entry with a waiter is buried by the unlock" "in use|has a waiter|freed" \
 	'/^static bool lm_unlock_bury(/,/^}/s/(LM_WAITERS | LM_IDLE)/LM_IDLE/'
@@ -87,7 +87,7 @@ twin map map-three lockmap.c "an unlock touches the entry without RCU" "use afte
 	'/^static noinline void lm_unlock_tail(/,/^}/{s/rcu_read_lock();//;s/rcu_read_unlock();//;s/return/&/}' \
 	'/^static noinline void lm_unlock_tail(/,/^}/s/if (set & ~old & LM_IDLE)/if (atomic64_read(\&entry->lock.word), set \& ~old \& LM_IDLE)/'
 twin map map-three lockmap.c "(B) nothing is acquired from the word of the key's last entry" "$race" \
-	'/^static .* lm_match(/,/^}/s/lm_word_acquire(/atomic64_read(/'
+	'/^static .* lm_match(/,/^}/s/atomic64_read_acquire(/atomic64_read(/'
 twin map map-read lockmap.c "a reader does not look at the word again" "halves|another" \
 	'/^static .* lm_read_value(/,/^}/s/if (!lm_unchanged(key, entry))/if (0)/'
 twin map map-read-reuse lockmap.c "a reader does not look at the key" "another" \

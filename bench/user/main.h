@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * The settings of a program that measures one implementation: the module's
- * parameters, as arguments.
+ * main() of a program that measures one implementation. It takes the parameters of
+ * the module as arguments.
  */
 #ifndef _BENCH_USER_MAIN_H
 #define _BENCH_USER_MAIN_H

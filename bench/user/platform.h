@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * What the benchmark needs of the C library, in the words of the kernel. For C
- * and C++.
+ * What the benchmark needs of the C library, under the kernel's names. For C and
+ * C++.
  */
 #ifndef _BENCH_PLATFORM_H
 #define _BENCH_PLATFORM_H
@@ -41,8 +41,9 @@ typedef struct bench_atomic atomic_t;
 #define div64_u64(a, b)		((u64)(a) / (u64)(b))
 #define bench_resched()		do { } while (0)
 
-#define BENCH_IN_KERNEL		false	/* a heap keeps what was freed before */
+#define BENCH_IN_KERNEL		false	/* free() keeps memory, so idle keys cannot be measured */
 #define BENCH_BUILD		"host"
+#define BENCH_BARRIERS		"are those of the compiler"
 
 #define bench_print(fmt, ...)	(printf("bench: " fmt "\n", ##__VA_ARGS__), fflush(stdout))
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A pthread_mutex an entry, under a table of shards with a mutex each.
+ * A rival in user space: one pthread_mutex per entry, in a table of shards, each
+ * with a mutex of its own.
  *
- * A shard's mutex is held to find an entry, and to try its lock: an entry that is
- * locked or waited for stays. Only who finds it locked counts itself among those
- * who wait, and only who leaves it without a value looks at that count.
+ * A thread holds the shard's mutex to find the entry and to try its lock. If the
+ * entry is locked, the thread first counts itself as a waiter. A holder frees an
+ * entry without a value only if it finds no waiters, again under the shard's mutex.
  */
 #include "main.h"
 
@@ -12,10 +13,14 @@
 
 /**
  * struct pth_entry - a key with its lock and its value
- * @next: in the bucket; by the shard's lock
- * @hash: constant, as is @key
- * @waiting: how many are about to wait for @lock; by the shard's lock
- * @has_value: the key has a value; by @lock, as is @value
+ * @next: next entry of the bucket; protected by the shard's lock
+ * @hash: hash of @key; constant
+ * @waiting: how many threads are about to wait for @lock; raised under the shard's
+ *	lock
+ * @lock: the key's lock
+ * @has_value: the key has a value; protected by @lock
+ * @value: the key's value; protected by @lock
+ * @key: the key; constant
  */
 struct pth_entry {
 	struct pth_entry *next;
@@ -32,7 +37,7 @@ struct pth_shard {
 	struct pth_entry **buckets;
 	size_t nr_buckets;
 	size_t nr_entries;
-};	/* 64 bytes, and allocated so: a cache line each */
+};	/* 64 bytes, aligned: one cache line each */
 
 struct pth_map {
 	struct pth_shard shards[PTH_SHARDS];
@@ -162,7 +167,7 @@ static __always_inline struct pth_entry *pth_add(struct pth_shard *shard, const 
 	return entry;
 }
 
-/* Lock the key's entry, making one if @create. */
+/* Lock the key's entry. Make an entry if there is none and @create is set. */
 static __always_inline bool pth_take(void *ptr, const u8 *key, unsigned int len,
 				     struct pth_held *held, bool create, bool try)
 {
@@ -205,7 +210,7 @@ static __always_inline u64 *pth_value(struct pth_held *held)
 	return held->entry->has_value ? &held->entry->value : NULL;
 }
 
-/* Unlock an entry without a value, and free it unless somebody waits for it. */
+/* Unlock an entry without a value, and free it unless a thread waits for it. */
 static noinline void pth_drop(struct pth_map *map, struct pth_entry *entry)
 {
 	struct pth_shard *shard = pth_shard(map, entry->hash);

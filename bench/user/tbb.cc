@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * oneTBB's concurrent_hash_map, whose accessors are locks of single keys.
- * It spins for them, and has neither a try-lock nor locks of absent keys: the key
- * is inserted, and erased in the end.
+ * A rival in user space: oneTBB's concurrent_hash_map, whose accessors lock single
+ * keys. Its waiters spin. It has no try-lock, and cannot lock absent keys: this
+ * inserts the key to lock it, and erases it to unlock it.
  */
 #include <array>
 #include <string_view>
@@ -13,7 +13,7 @@
 
 template <unsigned int len> using tbb_string = std::array<char, len>;
 
-/* TBB's own hash for numbers; for strings the library's. */
+/* Numbers have TBB's own hash, strings that of the C++ library. */
 template <unsigned int len> struct tbb_types {
 	using key = tbb_string<len>;
 	struct compare {
@@ -31,7 +31,7 @@ template <> struct tbb_types<8> {
 	using map = oneapi::tbb::concurrent_hash_map<u64, u64>;
 };
 
-/* Keys of one length at a time; @value tells whether there was one. */
+/* Only the accessor for the map's key length is used. @value is NULL if the key was absent. */
 struct tbb_held {
 	tbb_types<8>::map::accessor accessor_8;
 	tbb_types<16>::map::accessor accessor_16;
@@ -69,7 +69,7 @@ template <unsigned int len> static inline bool tbb_get_len(void *map, const u8 *
 	return true;
 }
 
-/* Inserts the key if it is not there; a thread that comes meanwhile waits. */
+/* Insert the key if it is absent. Other threads that want it then wait. */
 template <unsigned int len>
 static inline bool tbb_lock_len(void *map, const u8 *key, struct tbb_held *held)
 {
@@ -104,7 +104,7 @@ template <unsigned int len> static inline bool tbb_remove_len(void *map, const u
 	return tbb_map<len>(map)->erase(tbb_key<len>(key));
 }
 
-/* What loops.h gives as a constant, as a template's argument. */
+/* Turn the key length, a constant in loops.h, into a template argument. */
 #define TBB_LEN(len, function, ...)						\
 	((len) == 8 ? function<8>(__VA_ARGS__) :				\
 	 (len) == 16 ? function<16>(__VA_ARGS__) : function<64>(__VA_ARGS__))
@@ -119,7 +119,7 @@ template <unsigned int len> static void tbb_destroy_len(void *map)
 	delete tbb_map<len>(map);
 }
 
-static unsigned int tbb_len;	/* of the keys of the maps that exist */
+static unsigned int tbb_len;	/* key length of the existing maps */
 
 static void *tbb_create(unsigned int len, unsigned long keys)
 {
@@ -174,7 +174,7 @@ static __always_inline bool tbb_batch(void *map, const u8 *keys, unsigned int le
 		tbb_map<8>(map)->insert(accessors[i], tbb_key<8>(sorted[i]));
 		accessors[i]->second++;
 	}
-	return true;	/* the accessors go, and the locks with them */
+	return true;	/* destroying the accessors unlocks the keys */
 }
 
 #define BENCH_NO_TRYLOCK

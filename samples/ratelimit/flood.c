@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * flood: send UDP packets at a given rate; count what arrives, by source
+ * flood: send UDP packets at a given rate, or count the packets that arrive
  *
- * usage: flood send ADDRESS RATE SECONDS	RATE 0: as fast as it can
- *        flood receive				until nothing has come for 2 seconds
+ * usage: flood send ADDRESS RATE SECONDS	RATE 0: as fast as possible
+ *        flood receive				until none has arrived for 2 seconds
  *
- * Both print "packets N" or "ADDRESS N" lines on standard output; the sender
- * also says how long it took.
+ * The sender prints "packets N" and "seconds N". The receiver prints a line
+ * "ADDRESS N" for each source.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -50,11 +50,11 @@ static void send_packets(const char *address, double rate, double seconds)
 	int fd = udp_socket();
 
 	if (inet_pton(AF_INET, address, &to.sin_addr) != 1)
-		errx(2, "%s is no IPv4 address", address);
+		errx(2, "%s is not an IPv4 address", address);
 
 	start = now();
 	while ((passed = now() - start) < seconds) {
-		/* Who slept too long catches up. */
+		/* After sleeping too long, send without pause until the rate is met. */
 		if (rate && packets > rate * passed) {
 			usleep(1000);
 			continue;

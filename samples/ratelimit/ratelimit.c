@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * ratelimit: so many IPv4 packets a second from each source, and no more
+ * ratelimit: limit the IPv4 packets per second of each source address
  *
- * Every source address has a token bucket, which is in a lockmap and is locked
- * while a packet is judged, in softirq. Packets of different sources never wait
- * for each other, on however many CPUs they come in.
+ * Each source has a token bucket, which is a value in a lockmap. Softirq locks the
+ * bucket while it decides whether a packet may pass. Packets of different sources
+ * never wait for each other, however many CPUs receive them.
  *
- * Only what comes into the first network namespace is limited. Buckets and what
- * they did can be seen in /sys/kernel/debug/ratelimit.
+ * The limit applies to packets that enter the first network namespace.
+ * /sys/kernel/debug/ratelimit shows the buckets and how many packets each passed.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -26,10 +26,13 @@
 #define MAX_RATE	1000000
 #define BUSY_TRIES	100
 
-/* A token is the nanoseconds in which one packet may pass, so filling up is an addition. */
+/*
+ * Tokens are counted in nanoseconds: a packet costs the time between two packets at
+ * the limit, so a bucket fills by the time that has passed.
+ */
 struct bucket {
 	u64 tokens;
-	u64 time;	/* when it had so many */
+	u64 time;	/* when @tokens was right */
 	u64 passed, dropped;
 };
 
@@ -41,11 +44,11 @@ static atomic_t busy;
 
 static unsigned int rate = 1000, burst = 1000, max_sources = 100000;
 module_param(rate, uint, 0444);
-MODULE_PARM_DESC(rate, "Packets a second from one source");
+MODULE_PARM_DESC(rate, "Packets per second from one source");
 module_param(burst, uint, 0444);
-MODULE_PARM_DESC(burst, "Packets at once from a source that was quiet");
+MODULE_PARM_DESC(burst, "Packets that a source may send at once after a pause");
 module_param(max_sources, uint, 0444);
-MODULE_PARM_DESC(max_sources, "Sources that are known; others are dropped until one is quiet");
+MODULE_PARM_DESC(max_sources, "Number of buckets; packets of further sources are dropped until a bucket is free");
 
 static u64 tokens_at(const struct bucket *bucket, u64 now)
 {
@@ -53,10 +56,11 @@ static u64 tokens_at(const struct bucket *bucket, u64 now)
 }
 
 /*
- * In softirq there is only lockmap_trylock(), for one cannot sleep. Who has the
- * key is another packet of this source, on another CPU, or a walk over the
- * table, for some hundred nanoseconds: it is worth trying again. But a walk may
- * be what this softirq has interrupted, and then it does not end before we do.
+ * Softirq cannot sleep, so it has only buckets_trylock(). The holder of the key is
+ * another packet of this source on another CPU, or a walk over the map, and holds it
+ * for some hundred nanoseconds: trying again is worth it. But the holder may be a
+ * walk that this softirq has interrupted. It cannot go on before the softirq ends,
+ * so limit the number of tries.
  */
 static struct buckets_entry *lock_bucket(const __be32 *source)
 {
@@ -75,7 +79,7 @@ static bool take_token(struct buckets_entry *entry)
 	u64 now = ktime_get_ns();	/* read under the lock, so it never goes back */
 
 	if (!bucket) {
-		/* What is put in is limited, as anybody can make up sources. */
+		/* Limit the number of values: a sender can invent any number of sources. */
 		if (buckets_len(buckets) >= max_sources)
 			return false;
 		bucket = buckets_entry_get_or_insert(entry, &(struct bucket) {
@@ -102,9 +106,9 @@ static unsigned int judge(void *unused, struct sk_buff *skb, const struct nf_hoo
 	if (state->in->flags & IFF_LOOPBACK)
 		return NF_ACCEPT;
 	/*
-	 * Still busy, or no memory: drop, so that the limit holds whatever happens.
-	 * It takes no token, so the source loses nothing of its rate. Who cannot
-	 * bear a lost packet accepts it here, and bears one too many.
+	 * The key is still busy, or there is no memory. Drop the packet, so that the
+	 * limit holds in any case. It takes no token, so the source can send another.
+	 * A module that must not lose packets accepts it here, and exceeds the limit.
 	 */
 	entry = lock_bucket(&source);
 	if (IS_ERR(entry)) {
@@ -131,7 +135,7 @@ static bool not_full(const __be32 *source, struct bucket *bucket, void *unused)
 static void sweep(struct work_struct *work);
 static DECLARE_DELAYED_WORK(sweeper, sweep);
 
-/* A full bucket is what a source without one gets, so it can go. */
+/* Remove full buckets: a source without a bucket gets a full one anyway. */
 static void sweep(struct work_struct *work)
 {
 	buckets_retain(buckets, not_full, NULL);
@@ -141,7 +145,7 @@ static void sweep(struct work_struct *work)
 static int show_bucket(const __be32 *source, struct bucket *bucket, void *m)
 {
 	seq_printf(m, "%pI4 %llu %llu\n", source, bucket->passed, bucket->dropped);
-	return seq_has_overflowed(m);	/* then seq_file comes again with more room */
+	return seq_has_overflowed(m);	/* stop: seq_file calls again with a larger buffer */
 }
 
 static int ratelimit_show(struct seq_file *m, void *unused)
@@ -149,7 +153,8 @@ static int ratelimit_show(struct seq_file *m, void *unused)
 	int ret;
 
 	seq_printf(m, "# %zu sources: address, packets passed, dropped\n", buckets_len(buckets));
-	seq_printf(m, "# %d dropped as the bucket was busy\n", atomic_read(&busy));
+	seq_printf(m, "# %d dropped because the bucket was busy or memory was short\n",
+		   atomic_read(&busy));
 	ret = buckets_for_each(buckets, show_bucket, m);
 	return ret < 0 ? ret : 0;
 }
@@ -183,12 +188,12 @@ module_init(ratelimit_init);
 static void __exit ratelimit_exit(void)
 {
 	nf_unregister_net_hook(&init_net, &hook);
-	synchronize_net();	/* a packet may still be in judge() */
+	synchronize_net();	/* wait for packets that are still in judge() */
 	debugfs_remove(debug_file);
 	cancel_delayed_work_sync(&sweeper);
 	buckets_destroy(buckets);
 }
 module_exit(ratelimit_exit);
 
-MODULE_DESCRIPTION("So many packets a second from each source: a sample of lockmap");
+MODULE_DESCRIPTION("Limits the packets per second of each source: a sample of lockmap");
 MODULE_LICENSE("Dual MIT/GPL");

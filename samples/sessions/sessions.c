@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * sessions: a table of sessions that end by themselves when nobody uses them
+ * sessions: a table of sessions that end when they are not used for some time
  *
- * /proc/sessions is the table. Writing "alice reads mail" to it begins the
- * session alice or goes on with it, and leaves a note in it; writing "-alice"
- * ends it. Reading shows name, number of uses, seconds left and last note. A
- * session that was not used for a time ends, and its memory is freed.
+ * /proc/sessions is the table. Writing "alice reads mail" to it begins or continues
+ * the session "alice", and stores the note "reads mail" in it. Writing "-alice" ends
+ * the session. Reading shows name, number of uses, seconds left and note. A session
+ * that is not used for `timeout` seconds expires, and a work item frees its memory.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -30,13 +30,13 @@ struct session {
 	char *note;
 };
 
-static struct lockmap *sessions;	/* name, without a NUL: struct session */
+static struct lockmap *sessions;	/* from a name, without its NUL, to a struct session */
 
 static unsigned int timeout = 60;
 module_param(timeout, uint, 0444);
-MODULE_PARM_DESC(timeout, "After how many seconds a session ends that is not used");
+MODULE_PARM_DESC(timeout, "Seconds after which an unused session ends");
 
-/* Whatever ends a session, this frees what belongs to it: also at unload. */
+/* lockmap calls this for each value that it drops, also when the map is destroyed. */
 static void release_session(void *value)
 {
 	struct session *session = value;
@@ -49,7 +49,7 @@ static bool expired(const struct session *session)
 	return time_after_eq(jiffies, session->expires);
 }
 
-/* The session of a locked name. One that has expired is none, whether or not the sweep was here. */
+/* Return: the session of a locked name. Remove it here if it has expired but was not swept. */
 static struct session *session_of(struct lockmap_entry *entry)
 {
 	struct session *session = lockmap_entry_value(entry);
@@ -63,7 +63,7 @@ static struct session *session_of(struct lockmap_entry *entry)
 
 static int use_session(const char *name, size_t len, const char *note)
 {
-	/* Before the lock, so that nobody waits for the name because this waits for memory. */
+	/* Allocate before locking: no task shall wait for the name while this waits for memory. */
 	char *new_note __free(kfree) = kstrdup(note, GFP_KERNEL);
 	struct session *session;
 
@@ -76,7 +76,7 @@ static int use_session(const char *name, size_t len, const char *note)
 	session = session_of(entry) ?: lockmap_entry_get_or_insert(entry, NULL);
 	session->expires = jiffies + timeout * HZ;
 	session->uses++;
-	swap(session->note, new_note);	/* the old one is freed on the way out */
+	swap(session->note, new_note);	/* on return __free(kfree) frees the old note */
 	return 0;
 }
 
@@ -99,7 +99,7 @@ static bool not_expired(const void *key, size_t len, void *value, void *arg)
 static void sweep(struct work_struct *work);
 static DECLARE_DELAYED_WORK(sweeper, sweep);
 
-/* Locks one session after the other, so users of the table do not notice it. */
+/* lockmap_retain() locks one session at a time, so it delays the users of no other session. */
 static void sweep(struct work_struct *work)
 {
 	lockmap_retain(sessions, not_expired, NULL);
@@ -116,11 +116,11 @@ static int show_session(const void *key, size_t len, void *value, void *arg)
 		return 0;
 	seq_printf(m, "%*pE %lu %lu %*pE\n", (int)len, key, session->uses, left / HZ,
 		   (int)strlen(session->note), session->note);
-	/* No room: seq_file drops what it has and comes again with twice as much. */
+	/* If the buffer is full, stop: seq_file calls again with one of twice the size. */
 	return seq_has_overflowed(m);
 }
 
-/* The first line says how many are in memory, those included that wait for the sweep. */
+/* The first line counts the sessions in memory, also expired ones that were not swept yet. */
 static int sessions_show(struct seq_file *m, void *unused)
 {
 	int ret;
@@ -135,7 +135,7 @@ static int sessions_open(struct inode *inode, struct file *file)
 	return single_open(file, sessions_show, NULL);
 }
 
-/* "name note" or "-name" */
+/* Accept "name note" or "-name". */
 static ssize_t sessions_write(struct file *file, const char __user *data, size_t size, loff_t *pos)
 {
 	char *line __free(kfree) =
@@ -185,7 +185,10 @@ static int __init sessions_init(void)
 }
 module_init(sessions_init);
 
-/* Each step waits for those who are at it; after the second nobody is left who uses the map. */
+/*
+ * remove_proc_entry() waits for readers and writers, and the next line for the sweep.
+ * Then nothing uses the map any more, and it can be destroyed.
+ */
 static void __exit sessions_exit(void)
 {
 	remove_proc_entry("sessions", NULL);
@@ -194,5 +197,5 @@ static void __exit sessions_exit(void)
 }
 module_exit(sessions_exit);
 
-MODULE_DESCRIPTION("A table of sessions that end when nobody uses them: a sample of lockmap");
+MODULE_DESCRIPTION("A table of sessions that end when they are not used: a sample of lockmap");
 MODULE_LICENSE("Dual MIT/GPL");

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * visit: processes use sessions in /proc/sessions, others watch the table
+ * visit: let processes use the sessions in /proc/sessions while others read the table
  *
  * usage: visit [-n processes] [-s sessions] [-t seconds]
  *
- * Begins sessions user0, user1, ...; then of the processes one in four reads the
- * table again and again, and the others use sessions at random. Exits with 0
- * when each reading had every session once, with as many uses as in the one
- * before or more, and when the last one has all uses there were.
+ * This begins the sessions user0, user1, and so on. Then one process of four reads
+ * the table again and again, and the others use sessions at random. The exit code
+ * is 0 if each reading has each session once, with no fewer uses than the reading
+ * before, and if the last reading has as many uses as there were.
  */
 #include <err.h>
 #include <errno.h>
@@ -40,7 +40,7 @@ static void visit(int fd, unsigned long session)
 	atomic_fetch_add(&all->uses, 1);
 }
 
-/* Read the table once; @before is how often each session was used at the last time. */
+/* Read the table once. @before has the uses of each session that the last reading showed. */
 static bool read_table(unsigned long *before, unsigned long *sum)
 {
 	bool seen[MAX_SESSIONS] = {};
@@ -53,9 +53,9 @@ static bool read_table(unsigned long *before, unsigned long *sum)
 	*sum = 0;
 	while (fgets(line, sizeof(line), table)) {
 		if (sscanf(line, "user%lu %lu", &session, &uses) != 2)
-			continue;	/* the head, or a session of somebody else */
+			continue;	/* the heading, or a session of another program */
 		if (session >= nr_sessions || seen[session] || uses < before[session]) {
-			warnx("this should not be there: %s", line);
+			warnx("unexpected line in the table: %s", line);
 			fclose(table);
 			return false;
 		}
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 			errx(2, "usage: visit [-n processes] [-s sessions] [-t seconds]");
 	}
 	if (!nr_sessions || nr_sessions > MAX_SESSIONS)
-		errx(2, "from 1 to %d sessions", MAX_SESSIONS);
+		errx(2, "the number of sessions must be from 1 to %d", MAX_SESSIONS);
 	fd = open("/proc/sessions", O_WRONLY);
 	if (fd < 0)
 		err(2, "/proc/sessions%s", errno == ENOENT ? " (is sessions.ko loaded?)" : "");

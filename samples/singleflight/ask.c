@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * ask: many processes ask /dev/singleflight for the digests of the same files
+ * ask: let many processes ask /dev/singleflight for the digests of the same files
  *
  * usage: find DIR -type f | ask [-iz] [-n processes] [-o digests] [-s seed] [-d device]
  *
- * Each process asks for every file once, in a random order of its own; with -i
- * all go in the order of the list. Shows how far they are on standard error,
- * and totals on standard output. With -o the digests go to a file as sha256sum
- * prints them; with -z names end in NUL, there and in the list. Exits with 0
- * when every request got an answer and all processes got the same ones.
+ * Each process asks for every file once, in a random order of its own, or with -i in
+ * the order of the list. Progress is shown on standard error, totals on standard
+ * output. With -o the digests are written to a file in the format of sha256sum. With
+ * -z names end in NUL, in that file and in the list. The exit code is 0 if every
+ * request was answered and all processes got the same answers.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -31,9 +31,9 @@
 
 #include "singleflight.h"
 
-#define COMPLAINTS	5	/* of a kind, before it goes quiet */
+#define COMPLAINTS	5	/* how many of a kind are printed */
 
-/* What one process was told about one file */
+/* The answer that one process got for one file */
 struct answer {
 	int error;		/* 0 or an errno */
 	unsigned char digest[32];
@@ -49,7 +49,7 @@ static size_t nr_files;
 
 /* Shared by all processes; each writes only its own part. */
 static struct answer *answers;			/* [process][file] */
-static atomic_size_t *done;			/* [process], requests answered */
+static atomic_size_t *done;			/* [process]: number of requests answered */
 
 static struct answer *answer_of(size_t process, size_t file)
 {
@@ -96,7 +96,7 @@ static void *shared(size_t n, size_t size)
 	return p;
 }
 
-/* xorshift64*, so that a seed gives the same orders everywhere */
+/* xorshift64*: a seed gives the same order on every machine */
 static __u64 next_random(__u64 *state)
 {
 	*state ^= *state >> 12;
@@ -132,7 +132,7 @@ static int ask(int fd, const char *path, struct answer *answer)
 	return 0;
 }
 
-/* One of the processes: ask for everything. */
+/* What each process does: ask for all files. */
 static void ask_all(int fd, size_t process, int start)
 {
 	size_t *order = order_of(process);
@@ -141,7 +141,7 @@ static void ask_all(int fd, size_t process, int start)
 	if (!getcwd(here, sizeof(here)))
 		err(2, "current directory");
 
-	/* Nobody writes to it: this ends when the parent closes its end. */
+	/* Nothing is ever written to the pipe: read() returns when the parent closes its end. */
 	if (read(start, &c, 1) != 0)
 		errx(2, "no start signal");
 
@@ -192,7 +192,7 @@ static void start_processes(int fd, int start[2])
 
 static void wait_for_processes(void)
 {
-	/* While this process waits it does nothing else: it may print from a signal. */
+	/* The handler may print: this process is in wait() whenever the signal comes. */
 	const struct sigaction action = { .sa_handler = show_progress, .sa_flags = SA_RESTART };
 	const struct itimerval second = { { .tv_sec = 1 }, { .tv_sec = 1 } };
 	bool failed = false;
@@ -208,10 +208,10 @@ static void wait_for_processes(void)
 	}
 	setitimer(ITIMER_REAL, &(struct itimerval) {}, NULL);
 	if (failed)
-		errx(2, "not all processes came to their end");
+		errx(2, "a process failed");
 }
 
-/* Start the processes, wait for them; returns the seconds it took. */
+/* Start the processes and wait for them. Return the seconds that took. */
 static double run(int fd)
 {
 	double begin, seconds;
@@ -229,7 +229,7 @@ static double run(int fd)
 	return seconds;
 }
 
-/* Complain about one file, unless there were too many complaints before. */
+/* Print a complaint about a file, unless there were too many of its kind. */
 static void complain(size_t *count, const char *file, const char *what)
 {
 	if (++*count <= COMPLAINTS)
@@ -249,7 +249,7 @@ static size_t failures(void)
 	return failed;
 }
 
-/* What the first process that got an answer was told; NULL: none did. */
+/* Return the answer of the first process that got one, NULL if none did. */
 static const struct answer *first_answer(size_t file)
 {
 	for (size_t p = 0; p < nr_processes; p++)
@@ -331,7 +331,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind != argc || nr_processes < 1 || nr_processes > 1000)
-		errx(2, "from 1 to 1000 processes, and names of files on standard input only");
+		errx(2, "give 1 to 1000 processes, and names of files on standard input only");
 	fd = open(device, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		err(2, "%s%s", device, errno == ENOENT ? " (is singleflight.ko loaded?)" : "");

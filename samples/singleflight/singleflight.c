@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * singleflight: SHA-256 digests of files, each file read once
+ * singleflight: a cache of SHA-256 digests of files, in which each file is read once
  *
- * Processes ask /dev/singleflight for the digest of a file by its path, with
- * the ioctl in singleflight.h. Digests are kept in a lockmap under the path,
- * and whoever reads a file holds the lock of its path. So when many ask for
- * one file at once it is read once and they all get the digest, while other
- * files are read in parallel.
+ * Processes ask /dev/singleflight for the digest of a file by its path, with the
+ * ioctl in singleflight.h. A lockmap maps paths to digests, and a process that reads
+ * a file holds the lock of its path. If many processes ask for a file at once, one
+ * reads it and all get the digest, while other files are read in parallel.
  *
- * ask_lockmap() is what to copy. The two beside it are what one would do
- * without a lock per key, to compare: load with mode=mutex or mode=naive.
+ * ask_lockmap() is the part to copy. For comparison, mode=mutex and mode=naive load
+ * the module with what one would write without a lock per key.
  *
- * Left out to keep it short: a changed file keeps its old digest, and nothing
- * limits how many digests are kept. A digest is given to whoever asks, also if
- * another could read the file and the asker cannot, so the device is root's.
+ * To stay short this leaves something out: a file that changes keeps its old digest,
+ * and the number of digests has no limit. A process also gets the digest of a file
+ * that it may not read, once another process has read it: so only root may open the
+ * device.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -37,13 +37,13 @@ struct digest {
 	u8 bytes[SHA256_DIGEST_SIZE];
 };
 
-static struct lockmap *digests;		/* path, without its NUL: struct digest */
+static struct lockmap *digests;		/* from a path, without its NUL, to a struct digest */
 static struct crypto_shash *sha256_alg;
 
 /* In /sys/kernel/debug/singleflight */
 static atomic_t requests;	/* digests asked for */
 static atomic_t reads;		/* files read */
-static atomic_t waited;		/* requests that found their lock taken */
+static atomic_t waited;		/* requests that found the lock taken */
 
 static int digest_of_open_file(struct file *file, struct digest *digest)
 {
@@ -71,7 +71,7 @@ static int digest_of_open_file(struct file *file, struct digest *digest)
 	return err;
 }
 
-/* Opens the file with the rights of the asking process; may take long. */
+/* Open the file with the rights of the asking process, and read it. That may take long. */
 static int read_file(const char *path, struct digest *digest)
 {
 	struct file *file = filp_open(path, O_RDONLY | O_LARGEFILE | O_NONBLOCK, 0);
@@ -87,7 +87,7 @@ static int read_file(const char *path, struct digest *digest)
 	return err;
 }
 
-/* lockmap_lock_killable(), but counts those who have to wait. */
+/* Like lockmap_lock_killable(), but count the requests that have to wait. */
 static struct lockmap_entry *lock_path(const char *path, size_t len)
 {
 	struct lockmap_entry *entry = lockmap_trylock(digests, path, len);
@@ -100,10 +100,10 @@ static struct lockmap_entry *lock_path(const char *path, size_t len)
 }
 
 /*
- * One lock per path. The first to ask holds it while it reads the file; those
- * who come meanwhile sleep in lock_path() and then find the digest. An error
- * is not kept: the next asker finds no value and tries anew, also when this
- * one was killed.
+ * One lock per path. The first process to ask holds it while it reads the file.
+ * Processes that ask meanwhile sleep in lock_path(), and then find the digest. An
+ * error is not stored: the next process finds no value and reads the file itself,
+ * also if the first one was killed.
  */
 static int ask_lockmap(const char *path, size_t len, struct digest *digest)
 {
@@ -125,7 +125,7 @@ static int ask_lockmap(const char *path, size_t len, struct digest *digest)
 	return err;
 }
 
-/* To compare: look, read, insert. Several may read the same file at once. */
+/* For comparison: look up, read, insert. Several processes may read the same file at once. */
 static int ask_naive(const char *path, size_t len, struct digest *digest)
 {
 	int err = lockmap_get(digests, path, len, digest);
@@ -139,7 +139,7 @@ static int ask_naive(const char *path, size_t len, struct digest *digest)
 	return err < 0 ? err : 0;
 }
 
-/* To compare: one lock for all. Nothing is read twice, nor in parallel. */
+/* For comparison: one lock for all. No file is read twice, and no two files in parallel. */
 static int ask_mutex(const char *path, size_t len, struct digest *digest)
 {
 	static DEFINE_MUTEX(lock);
@@ -186,7 +186,7 @@ static long singleflight_ioctl(struct file *file, unsigned int cmd, unsigned lon
 
 	if (IS_ERR(path))
 		return PTR_ERR(path);
-	/* A relative path would mean another file to every asker. */
+	/* A relative path would mean different files to different processes. */
 	if (path[0] != '/')
 		return -EINVAL;
 
@@ -274,5 +274,5 @@ static void __exit singleflight_exit(void)
 }
 module_exit(singleflight_exit);
 
-MODULE_DESCRIPTION("SHA-256 digests of files, each file read once: a sample of lockmap");
+MODULE_DESCRIPTION("A cache of SHA-256 digests, each file read once: a sample of lockmap");
 MODULE_LICENSE("Dual MIT/GPL");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* What /dev/singleflight understands; for the module and for programs. */
+/* The interface of /dev/singleflight, shared by the module and programs. */
 #ifndef _SINGLEFLIGHT_H
 #define _SINGLEFLIGHT_H
 

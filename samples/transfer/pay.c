@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * pay: processes move money through /dev/transfer, others add it all up
+ * pay: let processes move money through /dev/transfer while others audit the sum
  *
  * usage: pay [-n processes] [-t seconds]
  *
- * Of the processes one in four audits, the others pay. Each makes its calls as
- * fast as it can; ten times a second one of them is killed, wherever it is, and
- * another takes its place. Exits with 0 when every audit gave the same sum.
+ * One process of four audits, the others pay, each as fast as it can. Ten times a
+ * second a process is killed at any point, and another takes its place. The exit
+ * code is 0 if every audit gave the same sum.
  */
 #include <err.h>
 #include <errno.h>
@@ -77,7 +77,7 @@ static pid_t start(int process)
 	exit(0);
 }
 
-/* Wait for one process; returns whether it ended as it should. */
+/* Wait for a process to end. Return whether it ended as expected. */
 static int ended(pid_t pid, int killed)
 {
 	int status;
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 			errx(2, "usage: pay [-n processes] [-t seconds]");
 	}
 	if (n < 2 || n > MAX_PROCESSES)
-		errx(2, "from 2 to %d processes", MAX_PROCESSES);
+		errx(2, "the number of processes must be from 2 to %d", MAX_PROCESSES);
 	fd = open("/dev/transfer", O_RDWR);
 	if (fd < 0)
 		err(2, "/dev/transfer%s", errno == ENOENT ? " (is transfer.ko loaded?)" : "");

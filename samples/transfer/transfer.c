@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * transfer: money moves between accounts, and the sum never changes
+ * transfer: move money between accounts, while the sum never changes
  *
- * Writing "3 5 70" to /dev/transfer takes 70 from account 3 and gives it to
- * account 5; reading it gives the sum of all accounts. A transfer locks two
- * keys, an audit locks all of them, and any number of both run at once: none
- * sees another's money on the way, none deadlocks, and transfers between
- * different accounts do not wait for each other.
+ * Writing "3 5 70" to /dev/transfer moves 70 from account 3 to account 5. Reading
+ * gives the sum of all accounts. A transfer locks two keys, an audit locks all keys.
+ * Any number of both run at once: none sees money on its way, none deadlocks, and
+ * transfers between different accounts do not wait for each other.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -25,29 +24,29 @@ DEFINE_LOCKMAP(accounts, u32, u64);
 
 static struct accounts *accounts;
 
-/* What an audit locks: every account. */
+/* An audit locks every account. */
 static u32 numbers[NR_ACCOUNTS];
 static struct accounts_key everybody[NR_ACCOUNTS];
 
 static unsigned int delay_ms;
 module_param(delay_ms, uint, 0644);
-MODULE_PARM_DESC(delay_ms, "How long to sleep in the middle of a transfer, to see others wait");
+MODULE_PARM_DESC(delay_ms, "Milliseconds to sleep in the middle of a transfer, so that others wait");
 
 /* The money has left one account and not yet reached the other. */
 static void midway(void)
 {
 	unsigned int ms = READ_ONCE(delay_ms);
 
-	/* A signal ends the delay, not the transfer: there is nothing to be undone. */
+	/* A signal ends the delay, not the transfer, so nothing has to be undone. */
 	if (ms)
 		msleep_interruptible(ms);
 }
 
 /*
- * Who writes this with two single locks has to sort the accounts, to notice
- * when they are the same one, and to let go of the first when the second cannot
- * be had. The batch does all that. While it waits, the task can be killed:
- * then it has no key, and nothing was changed.
+ * With two single locks this function would have to sort the accounts, check
+ * whether both are the same, and unlock the first if it cannot get the second. The
+ * batch does all that. The task can be killed while it waits for the batch: then it
+ * holds no key, and nothing has changed.
  */
 static int transfer(u32 from, u32 to, u64 amount)
 {
@@ -76,8 +75,8 @@ static int transfer(u32 from, u32 to, u64 amount)
 }
 
 /*
- * All accounts at one moment. accounts_for_each() would not do: it locks one
- * at a time, and money that moves meanwhile is counted twice or not at all.
+ * Lock all accounts at once. accounts_for_each() is not enough: it locks one account
+ * at a time, and would count money that moves meanwhile twice, or not at all.
  */
 static int audit(u64 *sum)
 {
@@ -119,7 +118,7 @@ static ssize_t transfer_read(struct file *file, char __user *data, size_t size, 
 	u64 sum;
 	int err;
 
-	if (*pos)	/* the sum was read, and this is the end of the file */
+	if (*pos)	/* end of file: the sum was read */
 		return 0;
 	err = audit(&sum);
 	if (err)
@@ -171,7 +170,7 @@ static int __init transfer_init(void)
 }
 module_init(transfer_init);
 
-/* Nobody has the device open, or the module could not be unloaded: no key is held. */
+/* While a process has the device open the module cannot be unloaded, so no key is held here. */
 static void __exit transfer_exit(void)
 {
 	misc_deregister(&transfer_device);
@@ -179,5 +178,5 @@ static void __exit transfer_exit(void)
 }
 module_exit(transfer_exit);
 
-MODULE_DESCRIPTION("Money moves between accounts and the sum never changes: a sample of lockmap");
+MODULE_DESCRIPTION("Moves money between accounts while the sum never changes: a sample of lockmap");
 MODULE_LICENSE("Dual MIT/GPL");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The second half of the tutorial, Documentation/tutorial.rst: users have names now,
- * guards unlock, and two users are locked at once. Built with all samples.
+ * The second half of the tutorial, Documentation/tutorial.rst: the keys are names,
+ * guards unlock, and a batch locks two users at once.
  */
 #include <linux/module.h>
 #include <linux/string.h>
@@ -36,7 +36,7 @@ static int visit(const char *name)
 
 	count = lockmap_entry_get_or_insert(entry, NULL);
 	if (*count == MAX_VISITS)
-		return -EDQUOT;		/* and the key is unlocked */
+		return -EDQUOT;		/* the guard unlocks the key */
 	++*count;
 	return 0;
 }
@@ -44,7 +44,7 @@ static int visit(const char *name)
 /* [guard end] */
 
 /* [batch] */
-/* A user is called otherwise now, and keeps the visits. */
+/* Rename a user. The visits are counted under the new name from now on. */
 static int change_name(const char *old, const char *new)
 {
 	const struct lockmap_key keys[] = {
@@ -68,7 +68,7 @@ static int change_name(const char *old, const char *new)
 
 /* [batch end] */
 
-/* What a module that is of use would do. */
+/* A real module would do this when users visit. */
 static int try_it(void)
 {
 	u64 count;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The first half of the tutorial, Documentation/tutorial.rst: who visited, and how
- * often. Built with all samples.
+ * The first half of the tutorial, Documentation/tutorial.rst: count the visits of
+ * each user.
  */
 /* [types] */
 #include <linux/module.h>

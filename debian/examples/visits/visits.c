@@ -6,7 +6,7 @@ DEFINE_LOCKMAP(visits, u64, u64);	/* struct visits, visits_lock(), ... */
 
 static struct visits *visits;
 
-/* One more visit of a user. However long this takes, it holds up no other user. */
+/* Count a visit of a user. However long this takes, it delays no other user. */
 static int visit(u64 user)
 {
 	struct visits_entry *entry = visits_lock_killable(visits, &user);
@@ -14,7 +14,7 @@ static int visit(u64 user)
 
 	if (IS_ERR(entry))
 		return PTR_ERR(entry);
-	count = visits_entry_get_or_insert(entry, NULL);	/* 0 if there was none */
+	count = visits_entry_get_or_insert(entry, NULL);	/* a new value is 0 */
 	pr_info("user %llu: number %llu\n", user, ++*count);
 	visits_unlock(entry);
 	return 0;
@@ -40,5 +40,5 @@ static void __exit visits_exit(void)
 
 module_init(visits_init);
 module_exit(visits_exit);
-MODULE_DESCRIPTION("Counts visits");
+MODULE_DESCRIPTION("Counts the visits of each user");
 MODULE_LICENSE("Dual MIT/GPL");

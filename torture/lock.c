@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * How actors pick a map, a key and a way to lock it; locking and unlocking with checks
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ktime.h>
+#include <linux/sched/signal.h>
+
+#include "torture.h"
+
+const struct lmt_refusal lmt_refusals[LMT_REFUSALS] = {
+	{ -EBUSY, "busy" }, { -ETIMEDOUT, "timeout" }, { -EINTR, "signal" },
+	{ -EDEADLK, "deadlock" }, { -ENOMEM, "no memory" },
+};
+
+struct lmt_map *lmt_pick_map(struct lmt_actor *a)
+{
+	unsigned int n = READ_ONCE(lmt_phase.map);
+
+	if (n >= LMT_NR_SHARED || lmt_one_in(a, 8))
+		n = lmt_rnd(a) % LMT_NR_SHARED;
+	while (!lmt_maps[n].map)
+		n = (n + 1) % LMT_NR_SHARED;
+	return &lmt_maps[n];
+}
+
+unsigned int lmt_pick_key(struct lmt_actor *a, const struct lmt_map *m)
+{
+	return (lmt_phase.first_key + lmt_rnd(a) % lmt_phase.nr_keys) % m->keys;
+}
+
+enum lmt_wait_mode lmt_pick_wait_mode(struct lmt_actor *a)
+{
+	return lmt_rnd(a) % LMT_WAIT_MODES;
+}
+
+/* Note what the actor is about to wait for: the signaller and messages need that. */
+void lmt_begin_wait(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		    enum lmt_wait_mode mode)
+{
+	a->map = m;
+	a->index = index;
+	WRITE_ONCE(a->since, jiffies);
+	WRITE_ONCE(a->mode, mode);
+}
+
+static void lmt_end_wait(struct lmt_actor *a, u64 begin)
+{
+	WRITE_ONCE(a->mode, LMT_LOCK);
+	a->longest = max(a->longest, ktime_get_ns() - begin);
+}
+
+/*
+ * Whether an error is a right answer: the way to lock allows for it, and there is a
+ * reason for it. @holds: the actor holds another key, @waited: for so many jiffies.
+ */
+bool lmt_may_refuse(enum lmt_wait_mode mode, int err, bool holds, unsigned long waited,
+		    unsigned long timeout)
+{
+	switch (err) {
+	case -EBUSY:
+		return mode == LMT_TRY;
+	case -ENOMEM:
+		return mode == LMT_TRY || IS_ENABLED(CONFIG_FAILSLAB);
+	case -EINTR:
+		return mode == LMT_KILLABLE ? fatal_signal_pending(current) :
+		       mode == LMT_INTERRUPTIBLE && signal_pending(current);
+	case -ETIMEDOUT:
+		return mode == LMT_TIMEOUT && waited >= timeout;
+	case -EDEADLK:
+		return holds && lmt_phase.disorder;
+	}
+	return false;
+}
+
+void lmt_count_refusal(struct lmt_actor *a, int err)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(lmt_refusals); i++) {
+		if (lmt_refusals[i].err == err)
+			a->refused[i]++;
+	}
+	if (err == -EINTR)
+		flush_signals(current);
+}
+
+static struct lockmap_entry *lmt_call_lock(struct lockmap *map, const struct lmt_key *key,
+					   enum lmt_wait_mode mode, unsigned long timeout)
+{
+	switch (mode) {
+	case LMT_INTERRUPTIBLE:
+		return lockmap_lock_interruptible(map, key->data, key->len);
+	case LMT_KILLABLE:
+		return lockmap_lock_killable(map, key->data, key->len);
+	case LMT_TIMEOUT:
+		return lockmap_lock_timeout(map, key->data, key->len, timeout);
+	case LMT_TRY:
+		return lockmap_trylock(map, key->data, key->len);
+	case LMT_PREALLOC:
+		return lockmap_lock_prealloc(map, lockmap_entry_alloc(map, key->data, key->len,
+								      GFP_KERNEL));
+	default:
+		return lockmap_lock(map, key->data, key->len);
+	}
+}
+
+/*
+ * Lock a key, and its shadow. @holds: the actor holds another key.
+ * Return: %NULL if lockmap refused.
+ */
+struct lockmap_entry *lmt_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+			       enum lmt_wait_mode mode, bool holds)
+{
+	unsigned long begin = jiffies, timeout = lmt_rnd(a) % 5;
+	struct lockmap_entry *entry;
+	u64 start = ktime_get_ns();
+	struct lmt_key key;
+
+	lmt_key_init(&key, m, index);
+	lmt_begin_wait(a, m, index, mode);
+	entry = lmt_call_lock(m->map, &key, mode, timeout);
+	lmt_end_wait(a, start);
+	if (!IS_ERR_OR_NULL(entry)) {
+		lmt_shadow_lock(a, m, index, entry);
+		return entry;
+	}
+	if (!lmt_may_refuse(mode, PTR_ERR(entry), holds, jiffies - begin, timeout))
+		lmt_fail(a, m, index, "error code", "lock in mode %u: %ld", mode, PTR_ERR(entry));
+	lmt_count_refusal(a, PTR_ERR(entry));
+	return NULL;
+}
+
+void lmt_unlock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		struct lockmap_entry *entry)
+{
+	lmt_shadow_unlock(a, m, index);
+	/*
+	 * Until here the actor's accesses had barriers of their own. Only the unlock
+	 * orders this plain one. If it does not, KCSAN reports a race.
+	 */
+	m->shadow[index].kcsan_count++;
+	lockmap_unlock(entry);
+}
+
+static struct lockmap_batch *lmt_call_batch(struct lockmap *map, const struct lockmap_key *keys,
+					    unsigned int n, enum lmt_wait_mode mode,
+					    unsigned long timeout)
+{
+	switch (mode) {
+	case LMT_INTERRUPTIBLE:
+		return lockmap_batch_lock_interruptible(map, keys, n);
+	case LMT_KILLABLE:
+		return lockmap_batch_lock_killable(map, keys, n);
+	case LMT_TIMEOUT:
+		return lockmap_batch_lock_timeout(map, keys, n, timeout);
+	case LMT_TRY:
+		return lockmap_batch_trylock(map, keys, n);
+	default:
+		return lockmap_batch_lock(map, keys, n);
+	}
+}
+
+/* Check that a batch has all keys that were asked for, each once, in ascending order. */
+static void lmt_batch_check(struct lmt_actor *a, struct lmt_map *m, struct lockmap_batch *batch,
+			    unsigned int n)
+{
+	struct lmt_key keys[2];
+	struct lockmap_entry *entry;
+	unsigned int i, index;
+
+	for (i = 0; i < n; i++) {
+		entry = lockmap_batch_entry(batch, a->keys[i].data, a->keys[i].len);
+		index = lmt_key_index(m, a->keys[i].data, a->keys[i].len);
+		if (!entry || lmt_entry_index(m, entry) != index)
+			lmt_fail(a, m, index, "batch", "does not find one of its keys");
+	}
+	for (i = 0; i < batch->nr; i++) {
+		index = lmt_entry_index(m, batch->entries[i]);
+		lmt_key_init(&keys[i % 2], m, index);
+		if (i && lmt_cmp(m, &keys[(i - 1) % 2], &keys[i % 2]) >= 0)
+			lmt_fail(a, m, index, "batch", "is not in order");
+	}
+}
+
+/* Lock the first @n of a->keys, and their shadows. Return: %NULL if lockmap refused. */
+struct lockmap_batch *lmt_batch_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int n,
+				     enum lmt_wait_mode mode, bool holds)
+{
+	unsigned long begin = jiffies, timeout = lmt_rnd(a) % 8;
+	struct lockmap_batch *batch;
+	struct lockmap_entry *entry;
+	u64 start = ktime_get_ns();
+
+	lmt_begin_wait(a, m, n ? lmt_key_index(m, a->keys[0].data, a->keys[0].len) : 0, mode);
+	batch = lmt_call_batch(m->map, a->batch, n, mode, timeout);
+	lmt_end_wait(a, start);
+	if (IS_ERR(batch)) {
+		if (!lmt_may_refuse(mode, PTR_ERR(batch), holds, jiffies - begin, timeout))
+			lmt_fail(a, m, a->index, "error code", "batch in mode %u: %ld", mode,
+				 PTR_ERR(batch));
+		lmt_count_refusal(a, PTR_ERR(batch));
+		return NULL;
+	}
+	lmt_batch_check(a, m, batch, n);
+	lockmap_batch_for_each(batch, entry)
+		lmt_shadow_lock(a, m, lmt_entry_index(m, entry), entry);
+	return batch;
+}
+
+void lmt_batch_unlock(struct lmt_actor *a, struct lmt_map *m, struct lockmap_batch *batch)
+{
+	struct lockmap_entry *entry;
+
+	lockmap_batch_for_each(batch, entry)
+		lmt_shadow_unlock(a, m, lmt_entry_index(m, entry));
+	lockmap_batch_unlock(batch);
+}
+
+void lmt_batch_key(struct lmt_actor *a, const struct lmt_map *m, unsigned int i, unsigned int index)
+{
+	lmt_key_init(&a->keys[i], m, index);
+	a->batch[i] = (struct lockmap_key) { a->keys[i].data, a->keys[i].len };
+}
