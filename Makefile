@@ -32,7 +32,7 @@ kdir:
 	linux-headers-$(shell uname -r) (or linux-headers-amd64 for the newest), or give KDIR=/path/to/headers))
 
 clean:
-	@for d in . $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
+	@for d in . tests $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
 
 $(SCRIPTS):
 	@tools/$@
@@ -40,7 +40,7 @@ $(SCRIPTS):
 help:
 	@sed -n 's/^#? \?//p' Makefile
 
-#? make                  build lockmap.ko (and lockmap_test.ko for a kernel with KUnit)
+#? make                  build lockmap.ko (and lockmap_kunit.ko for a kernel with KUnit)
 #? make samples          build the modules in samples/ too
 #? make modules_install  install lockmap.ko (as root)
 #? make clean            remove what was built

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Callbacks: release, clone, cmp, and the functions of walks
+ */
+#include <linux/delay.h>
+#include <linux/kernel.h>
+#include <linux/string.h>
+
+#include "worker.h"
+
+/*
+ * What release and clone were called with. They get no argument to record it in,
+ * so it is here; one case runs at a time. With @map, each is expected to be called
+ * with its key locked.
+ */
+static struct {
+	struct lockmap *map;
+	unsigned long calls;
+	u64 sum;
+	unsigned long not_locked;
+} recorded;
+
+static void start_recording(struct lockmap *map)
+{
+	memset(&recorded, 0, sizeof(recorded));
+	recorded.map = map;
+}
+
+/* Values are the numbers of their keys. */
+static void record_release(void *value)
+{
+	u64 n = *(u64 *)value;
+
+	recorded.calls++;
+	recorded.sum += n;
+	if (recorded.map && trylock_error(recorded.map, n) != -EBUSY)
+		recorded.not_locked++;
+	might_sleep();
+}
+
+static void record_clone(void *dst, const void *src)
+{
+	u64 n = *(const u64 *)src;
+
+	recorded.calls++;
+	if (recorded.map && trylock_error(recorded.map, n) != -EBUSY)
+		recorded.not_locked++;
+	usleep_range(10, 20);
+	*(u64 *)dst = n + 1000;
+}
+
+static void expect_recorded(struct kunit *test, unsigned long calls, u64 sum)
+{
+	KUNIT_EXPECT_EQ(test, recorded.calls, calls);
+	KUNIT_EXPECT_EQ(test, recorded.sum, sum);
+	KUNIT_EXPECT_EQ(test, recorded.not_locked, 0);
+	start_recording(recorded.map);
+}
+
+static void release_gets_each_value_once(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
+		.name = "release", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.release = record_release,
+	});
+	u64 key = key_of(3), three = 3, old;
+	struct lockmap_entry *entry;
+
+	start_recording(map);
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 3, 3), 0);
+	KUNIT_EXPECT_EQ(test, lockmap_insert(map, &key, 8, &three, &old), 1);
+	KUNIT_EXPECT_EQ(test, lockmap_remove(map, &key, 8, &old), 0);
+	expect_recorded(test, 0, 0);
+
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 3, 3), 0);
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 3, 3), 1);
+	expect_recorded(test, 1, 3);
+	KUNIT_EXPECT_EQ(test, remove_nr(map, 3), 0);
+	expect_recorded(test, 1, 3);
+	KUNIT_EXPECT_EQ(test, remove_nr(map, 3), -ENOENT);
+	expect_recorded(test, 0, 0);
+
+	entry = lmtest_hold(test, map, 3);
+	KUNIT_EXPECT_FALSE(test, lockmap_entry_insert(entry, &three, NULL));
+	KUNIT_EXPECT_PTR_EQ(test, lockmap_entry_get_or_insert(entry, NULL),
+			    lockmap_entry_value(entry));
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_insert(entry, &three, &old));
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_remove(entry, &old));
+	KUNIT_EXPECT_FALSE(test, lockmap_entry_remove(entry, NULL));
+	expect_recorded(test, 0, 0);
+	KUNIT_EXPECT_FALSE(test, lockmap_entry_insert(entry, &three, NULL));
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_insert(entry, &three, NULL));
+	expect_recorded(test, 1, 3);
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_remove(entry, NULL));
+	expect_recorded(test, 1, 3);
+	lockmap_unlock(entry);
+	expect_recorded(test, 0, 0);
+
+	/* The sum of 0 to 99 is 4950, of which the odd ones are 2500. */
+	for (u64 n = 0; n < 100; n++)
+		KUNIT_EXPECT_EQ(test, insert_nr(map, n, n), 0);
+	KUNIT_EXPECT_EQ(test, lockmap_retain(map, lmtest_keep_even, NULL), 0);
+	expect_recorded(test, 50, 2500);
+	KUNIT_EXPECT_EQ(test, lockmap_clear(map), 0);
+	expect_recorded(test, 50, 2450);
+	for (u64 n = 0; n < 100; n++)
+		KUNIT_EXPECT_EQ(test, insert_nr(map, n, n), 0);
+	start_recording(NULL);
+	lmtest_destroy(test, map);
+	expect_recorded(test, 100, 4950);
+}
+
+static void get_copies_with_clone(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
+		.name = "clone", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.clone = record_clone,
+	});
+	struct lockmap_entry *entry;
+	struct worker *w;
+	u64 value = 0;
+
+	start_recording(map);
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 5, 5), 0);
+	KUNIT_EXPECT_EQ(test, get_nr(map, 5, &value), 0);
+	KUNIT_EXPECT_EQ(test, value, 1005);
+	expect_recorded(test, 1, 0);
+	KUNIT_EXPECT_EQ(test, get_nr(map, 5, NULL), 0);
+	KUNIT_EXPECT_EQ(test, get_nr(map, 6, &value), -ENOENT);
+	KUNIT_EXPECT_EQ(test, value, 1005);
+	KUNIT_EXPECT_TRUE(test, contains_nr(map, 5));
+	expect_recorded(test, 0, 0);
+	lmtest_expect_unlocked(test, map, 5, 6);
+
+	entry = lmtest_hold(test, map, 5);
+	KUNIT_EXPECT_EQ(test, get_nr(map, 5, &value), -EDEADLK);
+	w = lmtest_start_op(test, map, OP_GET, 5, 0);
+	lmtest_expect_waiting(test, w);
+	expect_recorded(test, 0, 0);
+	lockmap_unlock(entry);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
+	expect_recorded(test, 1, 0);
+}
+
+static u64 caseless_hash(const void *key, size_t len, u64 seed)
+{
+	const u8 *p = key;
+	u64 hash = seed;
+
+	while (len--)
+		hash = (hash ^ (*p++ | 0x20)) * 0x9e3779b97f4a7c15ULL;
+	return hash;
+}
+
+static int caseless_cmp(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	const u8 *p = a, *q = b;
+
+	for (size_t i = 0; i < min(a_len, b_len); i++)
+		if ((p[i] | 0x20) != (q[i] | 0x20))
+			return (p[i] | 0x20) - (q[i] | 0x20);
+	return a_len < b_len ? -1 : a_len > b_len;
+}
+
+/* Keys that cmp calls equal are the same key. */
+static void cmp_decides_which_keys_are_equal(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
+		.name = "caseless", .key_len = 32, .value_len = sizeof(u64),
+		.flags = LOCKMAP_VAR_KEY, .hash = caseless_hash, .cmp = caseless_cmp,
+	});
+	struct lockmap_key keys[] = { { "ABC", 3 }, { "b", 1 }, { "abc", 3 }, { "B", 1 } };
+	struct lockmap_entry *entry = lockmap_lock(map, "Hello", 5);
+	struct lockmap_batch *batch;
+	u64 value = 5;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_FALSE(test, lockmap_entry_insert(entry, &value, NULL));
+	KUNIT_EXPECT_EQ(test, lock_error(lockmap_trylock(map, "hELLO", 5)), -EBUSY);
+	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock(map, "HELLO", 5)), -EDEADLK);
+	lockmap_unlock(entry);
+	value = 0;
+	KUNIT_EXPECT_EQ(test, lockmap_get(map, "hello", 5, &value), 0);
+	KUNIT_EXPECT_EQ(test, value, 5);
+	KUNIT_EXPECT_EQ(test, lockmap_insert(map, "HELLO", 5, &value, NULL), 1);
+	KUNIT_EXPECT_EQ(test, lockmap_get(map, "hell", 4, &value), -ENOENT);
+
+	batch = lockmap_batch_lock(map, keys, ARRAY_SIZE(keys));
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	KUNIT_EXPECT_EQ(test, batch->nr, 2);
+	KUNIT_EXPECT_PTR_EQ(test, lockmap_batch_entry(batch, "aBc", 3), batch->entries[0]);
+	KUNIT_EXPECT_PTR_EQ(test, lockmap_batch_entry(batch, "b", 1), batch->entries[1]);
+	lockmap_batch_unlock(batch);
+	KUNIT_EXPECT_EQ(test, lockmap_remove(map, "hellO", 5, NULL), 0);
+	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
+}
+
+static void walks_refuse_no_function(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create_u64(test);
+
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 1, 1), 0);
+	KUNIT_EXPECT_EQ(test, lockmap_for_each(map, NULL, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, lockmap_retain(map, NULL, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, lockmap_len(map), 1);
+}
+
+static struct kunit_case callback_cases[] = {
+	KUNIT_CASE(release_gets_each_value_once),
+	KUNIT_CASE(get_copies_with_clone),
+	KUNIT_CASE(cmp_decides_which_keys_are_equal),
+	KUNIT_CASE(walks_refuse_no_function),
+	{}
+};
+
+struct kunit_suite lmtest_callback_suite = {
+	.name = "lockmap_callback",
+	.init = lmtest_init,
+	.test_cases = callback_cases,
+};

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT */
+/*
+ * What all cases share: maps and memory that are given back, keys by number,
+ * and every call that locks or reads a key as a value of enum op
+ *
+ * Functions that are shared between files begin with lmtest_, because the tests
+ * may be built into a kernel, whose other symbols they must not clash with.
+ */
+#ifndef _LOCKMAP_TESTS_FIXTURE_H
+#define _LOCKMAP_TESTS_FIXTURE_H
+
+#include <linux/completion.h>
+#include <linux/err.h>
+#include <linux/jiffies.h>
+#include <linux/kconfig.h>
+#include <linux/list.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
+#include <linux/types.h>
+#include <linux/unaligned.h>
+
+#include <kunit/test.h>
+
+#include "../lockmap.h"
+
+/* Longer than anything here takes unless it hangs */
+#define PATIENCE	(40 * HZ)
+
+/**
+ * struct fixture - what a case has; test->priv
+ * @workers: the threads that were started and not released yet
+ * @nr_workers: how many threads there were so far
+ * @gate: threads that have to run against each other wait for it
+ * @stop: tells threads that loop to end
+ * @stuck: a thread did not come back: what it may touch is not given back
+ */
+struct fixture {
+	struct list_head workers;
+	unsigned int nr_workers;
+	struct completion gate;
+	bool stop;
+	bool stuck;
+};
+
+/* Suites, each in the file of its name. */
+extern struct kunit_suite lmtest_create_suite;
+extern struct kunit_suite lmtest_absent_suite;
+extern struct kunit_suite lmtest_value_suite;
+extern struct kunit_suite lmtest_key_suite;
+extern struct kunit_suite lmtest_callback_suite;
+extern struct kunit_suite lmtest_hash_suite;
+extern struct kunit_suite lmtest_exclusion_suite;
+extern struct kunit_suite lmtest_reader_suite;
+extern struct kunit_suite lmtest_wait_suite;
+extern struct kunit_suite lmtest_giveup_suite;
+extern struct kunit_suite lmtest_owner_suite;
+extern struct kunit_suite lmtest_cycle_suite;
+extern struct kunit_suite lmtest_softirq_suite;
+extern struct kunit_suite lmtest_prealloc_suite;
+extern struct kunit_suite lmtest_batch_suite;
+extern struct kunit_suite lmtest_walk_suite;
+extern struct kunit_suite lmtest_size_suite;
+extern struct kunit_suite lmtest_nomem_suite;
+extern struct kunit_suite lmtest_typed_suite;
+extern struct kunit_suite lmtest_guard_suite;
+extern struct kunit_suite lmtest_leak_suite;
+
+/* Every call that locks or reads keys */
+enum op {
+	/* those that lock a key; the first ones wait for it */
+	OP_LOCK,
+	OP_LOCK_INTERRUPTIBLE,
+	OP_LOCK_KILLABLE,
+	OP_LOCK_TIMEOUT,
+	OP_LOCK_PREALLOC,
+	OP_BATCH,
+	OP_BATCH_INTERRUPTIBLE,
+	OP_BATCH_KILLABLE,
+	OP_BATCH_TIMEOUT,
+	NR_LOCK_OPS,
+	/* those that wait for the holder of their key, and return without a lock */
+	OP_GET = NR_LOCK_OPS,
+	OP_INSERT,
+	OP_REMOVE,
+	OP_CONTAINS,
+	NR_KEY_OPS,
+	/* those that wait for the holder of any key with a value */
+	OP_FOR_EACH = NR_KEY_OPS,
+	OP_RETAIN,
+	OP_CLEAR,
+	NR_WAIT_OPS,
+	/* those that never wait */
+	OP_TRYLOCK = NR_WAIT_OPS,
+	OP_BATCH_TRYLOCK,
+	NR_OPS,
+};
+
+extern const char * const lmtest_op_name[NR_OPS];
+
+/* Cases. */
+
+int lmtest_init(struct kunit *test);
+
+/* Maps and memory, which last until the case ends. */
+
+struct lockmap *lmtest_try_create(struct kunit *test, const struct lockmap_params *params);
+struct lockmap *lmtest_create(struct kunit *test, const struct lockmap_params *params);
+struct lockmap *lmtest_create_u64(struct kunit *test);
+void lmtest_destroy(struct kunit *test, struct lockmap *map);
+void *lmtest_zalloc(struct kunit *test, size_t size);
+
+/* Locks. */
+
+struct lockmap_entry *lmtest_hold(struct kunit *test, struct lockmap *map, u64 n);
+struct lockmap_entry *lmtest_lock_by(struct lockmap *map, enum op op, const void *key, size_t len,
+				     unsigned long timeout, struct lockmap_batch **batch);
+void lmtest_unlock_by(struct lockmap_entry *entry, struct lockmap_batch *batch);
+int lmtest_do_op(struct lockmap *map, enum op op, const void *key, size_t len,
+		 unsigned long timeout, unsigned long *visits);
+
+/* What a map has to be like. */
+
+void lmtest_expect_unlocked(struct kunit *test, struct lockmap *map, u64 first, u64 last);
+void lmtest_expect_absent(struct kunit *test, struct lockmap *map, u64 n);
+void lmtest_expect_usable(struct kunit *test, struct lockmap *map, const char *what);
+
+/* Functions for walks; @arg is an unsigned long that counts visits, or NULL. */
+
+int lmtest_count_visit(const void *key, size_t len, void *value, void *arg);
+bool lmtest_keep_all(const void *key, size_t len, void *value, void *arg);
+bool lmtest_keep_none(const void *key, size_t len, void *value, void *arg);
+bool lmtest_keep_even(const void *key, size_t len, void *value, void *arg);
+
+/* Keys of a batch. */
+
+struct lockmap_key *lmtest_make_keys(struct kunit *test, u64 first, unsigned int n);
+void lmtest_shuffle_keys(struct lockmap_key *keys, unsigned int n, u64 seed);
+
+static inline bool slow_kernel(void)
+{
+	return IS_ENABLED(CONFIG_KASAN) || IS_ENABLED(CONFIG_KCSAN) ||
+	       IS_ENABLED(CONFIG_PROVE_LOCKING);
+}
+
+/* A debug kernel may need a millisecond to allocate and free an entry. */
+static inline unsigned int scaled(unsigned int n)
+{
+	return slow_kernel() ? n / 64 + 2 : n;
+}
+
+/* User Mode Linux does not preempt kernel code when an interrupt returns: loops have to. */
+static inline void resched_if_needed(void)
+{
+	if (need_resched())
+		schedule();
+}
+
+/* tools/check-log ignores warnings in the kernel log between these two. */
+static inline void expect_warning_begin(void)
+{
+	pr_info("lockmap_test: expect warning begin\n");
+}
+
+static inline void expect_warning_end(void)
+{
+	pr_info("lockmap_test: expect warning end\n");
+}
+
+/* tools/check-log fails unless this text follows in the kernel log. */
+static inline void expect_log(const char *text)
+{
+	pr_info("lockmap_test: has to be told: %s\n", text);
+}
+
+/*
+ * Keys by number. They are big endian, so that lockmap's order of keys, in which
+ * a task has to lock them one by one, is the order of their numbers.
+ */
+
+static inline u64 key_of(u64 n)
+{
+	return get_unaligned_be64(&n);
+}
+
+static inline u64 nr_of(const void *key)
+{
+	return get_unaligned_be64(key);
+}
+
+static inline struct lockmap_entry *lock_nr(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	return lockmap_lock_timeout(map, &key, sizeof(key), PATIENCE);
+}
+
+static inline struct lockmap_entry *trylock_nr(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	return lockmap_trylock(map, &key, sizeof(key));
+}
+
+static inline struct lockmap_entry *alloc_nr(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	return lockmap_entry_alloc(map, &key, sizeof(key), GFP_KERNEL);
+}
+
+static inline int get_nr(struct lockmap *map, u64 n, void *value)
+{
+	u64 key = key_of(n);
+
+	return lockmap_get(map, &key, sizeof(key), value);
+}
+
+static inline bool contains_nr(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	return lockmap_contains(map, &key, sizeof(key));
+}
+
+static inline int insert_nr(struct lockmap *map, u64 n, u64 value)
+{
+	u64 key = key_of(n);
+
+	return lockmap_insert(map, &key, sizeof(key), &value, NULL);
+}
+
+static inline int remove_nr(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	return lockmap_remove(map, &key, sizeof(key), NULL);
+}
+
+/* The error of a call that locks one key, 0 if it succeeded; the key is unlocked again. */
+static inline int lock_error(struct lockmap_entry *entry)
+{
+	if (!entry)
+		return -EFAULT;
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	lockmap_unlock(entry);
+	return 0;
+}
+
+/* The same for a batch */
+static inline int batch_error(struct lockmap_batch *batch)
+{
+	if (!batch)
+		return -EFAULT;
+	if (IS_ERR(batch))
+		return PTR_ERR(batch);
+	lockmap_batch_unlock(batch);
+	return 0;
+}
+
+/* What lockmap_trylock() says of a key: 0, -EBUSY if it is locked, or -ENOMEM */
+static inline int trylock_error(struct lockmap *map, u64 n)
+{
+	return lock_error(trylock_nr(map, n));
+}
+
+#endif /* _LOCKMAP_TESTS_FIXTURE_H */

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Scope guards, which unlock or free at the end of the scope
+ *
+ * A function for each guard locks a key that is free, and then tries to lock it
+ * again, which has to fail. If the key is locked already, it returns the error.
+ */
+#include <linux/cleanup.h>
+#include <linux/preempt.h>
+
+#include "fixture.h"
+
+static int guarded_lock(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_lock, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_lock_interruptible(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_lock_interruptible, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_lock_killable(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_lock_killable, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_trylock(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_trylock, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int freed_lock(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct lockmap_entry *entry __free(lockmap_unlock) =
+		lockmap_lock_timeout(map, &key, sizeof(key), 1);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_batch(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+
+	CLASS(lockmap_batch_lock, batch)(map, keys, 1);
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
+}
+
+static int guarded_batch_interruptible(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+
+	CLASS(lockmap_batch_lock_interruptible, batch)(map, keys, 1);
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
+}
+
+static int guarded_batch_killable(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+
+	CLASS(lockmap_batch_lock_killable, batch)(map, keys, 1);
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
+}
+
+static int guarded_batch_trylock(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+
+	CLASS(lockmap_batch_trylock, batch)(map, keys, 1);
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
+}
+
+static int freed_batch(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+	struct lockmap_batch *batch __free(lockmap_batch_unlock) =
+		lockmap_batch_lock_timeout(map, keys, 1, 1);
+
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
+}
+
+static int freed_new(struct lockmap *map, u64 n)
+{
+	struct lockmap_entry *new __free(lockmap_entry_free) = alloc_nr(map, n);
+
+	/* lockmap_lock_prealloc() takes it over: it must not be freed as well. */
+	if (trylock_error(map, n) == -EBUSY)
+		return lock_error(lockmap_lock_prealloc(map, no_free_ptr(new)));
+	return -EBUSY;
+}
+
+static void locks_end_with_the_scope(struct kunit *test)
+{
+	static const struct {
+		int (*fn)(struct lockmap *map, u64 n);
+		int error;
+	} guards[] = {
+		{ guarded_lock, -EDEADLK },
+		{ guarded_lock_interruptible, -EDEADLK },
+		{ guarded_lock_killable, -EDEADLK },
+		{ guarded_trylock, -EBUSY },
+		{ freed_lock, -EDEADLK },
+		{ guarded_batch, -EDEADLK },
+		{ guarded_batch_interruptible, -EDEADLK },
+		{ guarded_batch_killable, -EDEADLK },
+		{ guarded_batch_trylock, -EBUSY },
+		{ freed_batch, -EDEADLK },
+		{ freed_new, -EDEADLK },
+	};
+	struct lockmap *map = lmtest_create_u64(test);
+	struct lockmap_entry *entry;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(guards); i++) {
+		/* locked in the scope, free afterwards */
+		KUNIT_EXPECT_EQ_MSG(test, guards[i].fn(map, 1), -EBUSY, "guard %u", i);
+		lmtest_expect_unlocked(test, map, 1, 1);
+		/* an error: the guard has nothing to unlock */
+		entry = lmtest_hold(test, map, 1);
+		KUNIT_EXPECT_EQ_MSG(test, guards[i].fn(map, 1), guards[i].error, "guard %u", i);
+		KUNIT_EXPECT_EQ(test, trylock_error(map, 1), -EBUSY);
+		lockmap_unlock(entry);
+	}
+	lmtest_expect_unlocked(test, map, 1, 1);
+}
+
+static void inner_scopes(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create_u64(test);
+	struct lockmap_entry *entry;
+
+	scoped_guard(preempt) {
+		struct lockmap_entry *in __free(lockmap_unlock) = trylock_nr(map, 2);
+
+		entry = in;
+	}
+	KUNIT_EXPECT_NOT_NULL(test, entry);
+	KUNIT_EXPECT_FALSE(test, IS_ERR(entry));
+	lmtest_expect_unlocked(test, map, 2, 2);
+
+	{
+		struct lockmap *own __free(lockmap_destroy) =
+			lockmap_create(&(struct lockmap_params) {
+				.name = "guarded", .key_len = sizeof(u64),
+			});
+
+		KUNIT_EXPECT_FALSE(test, IS_ERR_OR_NULL(own));
+		if (!IS_ERR_OR_NULL(own))
+			KUNIT_EXPECT_EQ(test, insert_nr(own, 1, 0), 0);
+	}
+}
+
+static struct kunit_case guard_cases[] = {
+	KUNIT_CASE(locks_end_with_the_scope),
+	KUNIT_CASE(inner_scopes),
+	{}
+};
+
+struct kunit_suite lmtest_guard_suite = {
+	.name = "lockmap_guard",
+	.init = lmtest_init,
+	.test_cases = guard_cases,
+};

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * A map that is destroyed under the holders of its keys
+ *
+ * lockmap warns of it and leaks the map, so that the holders can go on. What is
+ * leaked stays, so this is the last suite. After it, tools/test looks whether
+ * debugfs has files of such maps, whose functions go with this module.
+ */
+#include <linux/minmax.h>
+#include <linux/string.h>
+
+#include "fixture.h"
+
+static int compare(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
+}
+
+static struct lockmap *create_unmanaged(struct kunit *test)
+{
+	struct lockmap *map = lockmap_create(&(struct lockmap_params) {
+		.name = "leaked", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.cmp = compare,
+	});
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 1, 10), 0);
+	return map;
+}
+
+static void destroy_with_warning(struct lockmap *map)
+{
+	expect_warning_begin();
+	lockmap_destroy(map);
+	expect_warning_end();
+}
+
+static void entries_outlive_their_map(struct kunit *test)
+{
+	struct lockmap *map = create_unmanaged(test);
+	struct lockmap_entry *entry, *absent;
+	u64 old = 0;
+
+	entry = lmtest_hold(test, map, 1);
+	absent = lmtest_hold(test, map, 2);
+	destroy_with_warning(map);
+	KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(entry, NULL)), 1);
+	KUNIT_EXPECT_NOT_NULL(test, lockmap_entry_value(entry));
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_insert(entry, &(u64) { 11 }, &old));
+	KUNIT_EXPECT_EQ(test, old, 10);
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_remove(entry, &old));
+	KUNIT_EXPECT_EQ(test, old, 11);
+	KUNIT_EXPECT_NULL(test, lockmap_entry_value(absent));
+	lockmap_unlock(absent);
+	lockmap_unlock(entry);
+}
+
+static void batch_outlives_its_map(struct kunit *test)
+{
+	struct lockmap *map = create_unmanaged(test);
+	struct lockmap_key *keys = lmtest_make_keys(test, 1, 3);
+	struct lockmap_batch *batch = lockmap_batch_lock(map, keys, 3);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	destroy_with_warning(map);
+	for (unsigned int i = 0; i < 3; i++) {
+		struct lockmap_entry *entry = lockmap_batch_entry(batch, keys[i].data, keys[i].len);
+		u64 *value;
+
+		KUNIT_ASSERT_NOT_NULL(test, entry);
+		KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(entry, NULL)), i + 1);
+		value = lockmap_entry_value(entry);
+		KUNIT_EXPECT_EQ(test, value ? *value : 0, i ? 0 : 10);
+	}
+	lockmap_batch_unlock(batch);
+}
+
+static struct kunit_case leak_cases[] = {
+	KUNIT_CASE(entries_outlive_their_map),
+	KUNIT_CASE(batch_outlives_its_map),
+	{}
+};
+
+struct kunit_suite lmtest_leak_suite = {
+	.name = "lockmap_leak",
+	.init = lmtest_init,
+	.test_cases = leak_cases,
+};

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * The typed interface: every function that DEFINE_LOCKMAP() makes, once
+ */
+#include <linux/cleanup.h>
+#include <linux/string.h>
+
+#include "fixture.h"
+
+struct point {
+	u32 x, y;
+};
+
+struct nothing { };
+
+DEFINE_LOCKMAP(points, u32, struct point);
+DEFINE_LOCKMAP(numbers, u64, struct nothing);
+
+KUNIT_DEFINE_ACTION_WRAPPER(destroy_points, points_destroy, struct points *);
+KUNIT_DEFINE_ACTION_WRAPPER(destroy_numbers, numbers_destroy, struct numbers *);
+
+static int sum_points(const u32 *key, struct point *value, void *arg)
+{
+	*(u32 *)arg += *key + value->x;
+	return 0;
+}
+
+static bool keep_point(const u32 *key, struct point *value, void *arg)
+{
+	return value->x >= *(u32 *)arg;
+}
+
+static void expect_point_lock(struct kunit *test, struct points_entry *entry, u32 key)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_EQ(test, *points_entry_key(entry), key);
+	points_unlock(entry);
+}
+
+static void keys_and_entries(struct kunit *test)
+{
+	struct points *map = points_create(NULL);
+	struct point in = { 1, 2 }, out = { };
+	struct points_entry *entry;
+	u32 key = 7;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_points, map), 0);
+
+	KUNIT_EXPECT_EQ(test, points_get(map, &key, &out), -ENOENT);
+	KUNIT_EXPECT_EQ(test, points_insert(map, &key, &in, &out), 0);
+	KUNIT_EXPECT_EQ(test, points_insert(map, &key, &in, &out), 1);
+	KUNIT_EXPECT_EQ(test, out.y, 2);
+	KUNIT_EXPECT_TRUE(test, points_contains(map, &key));
+	KUNIT_EXPECT_EQ(test, points_get(map, &key, &out), 0);
+	KUNIT_EXPECT_EQ(test, out.x, 1);
+	KUNIT_EXPECT_EQ(test, points_len(map), 1);
+	KUNIT_EXPECT_FALSE(test, points_is_empty(map));
+
+	expect_point_lock(test, points_lock(map, &key), 7);
+	expect_point_lock(test, points_lock_interruptible(map, &key), 7);
+	expect_point_lock(test, points_lock_killable(map, &key), 7);
+	expect_point_lock(test, points_lock_timeout(map, &key, HZ), 7);
+	expect_point_lock(test, points_trylock(map, &key), 7);
+	entry = points_entry_alloc(map, &key, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	expect_point_lock(test, points_lock_prealloc(map, entry), 7);
+	entry = points_entry_alloc(map, &key, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	points_entry_free(entry);
+
+	entry = points_lock(map, &key);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_EQ(test, points_entry_value(entry)->y, 2);
+	in.x = 5;
+	KUNIT_EXPECT_TRUE(test, points_entry_insert(entry, &in, &out));
+	KUNIT_EXPECT_EQ(test, out.x, 1);
+	KUNIT_EXPECT_TRUE(test, points_entry_remove(entry, &out));
+	KUNIT_EXPECT_EQ(test, out.x, 5);
+	KUNIT_EXPECT_EQ(test, points_entry_get_or_insert(entry, &in)->x, 5);
+	points_entry_disown(entry);
+	points_unlock(entry);
+
+	KUNIT_EXPECT_EQ(test, points_remove(map, &key, &out), 0);
+	KUNIT_EXPECT_EQ(test, out.x, 5);
+	KUNIT_EXPECT_EQ(test, points_remove(map, &key, NULL), -ENOENT);
+}
+
+/* Check a batch of keys 1, 2 and 3, add 1 to each value, and unlock it. */
+static void expect_point_batch(struct kunit *test, struct points_batch *batch)
+{
+	u32 last = 0, absent = 99;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	KUNIT_EXPECT_EQ(test, points_batch_nr(batch), 3);
+	for (unsigned int i = 0; i < points_batch_nr(batch); i++) {
+		struct points_entry *entry = points_batch_nth(batch, i);
+		u32 key = *points_entry_key(entry);
+
+		KUNIT_EXPECT_GT(test, memcmp(&key, &last, sizeof(key)), 0);
+		KUNIT_EXPECT_PTR_EQ(test, points_batch_entry(batch, &key), entry);
+		points_entry_get_or_insert(entry, NULL)->x++;
+		last = key;
+	}
+	KUNIT_EXPECT_NULL(test, points_batch_entry(batch, &absent));
+	points_batch_unlock(batch);
+}
+
+static int guarded_point(struct points *map, u32 key)
+{
+	struct points_entry *entry __free(lockmap_unlock) = points_trylock(map, &key);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : points_entry_value(entry)->x;
+}
+
+static int guarded_points(struct points *map, u32 key)
+{
+	struct points_key keys[] = { points_key(&key) };
+	struct points_batch *batch __free(lockmap_batch_unlock) =
+		points_batch_trylock(map, keys, 1);
+
+	return IS_ERR(batch) ? PTR_ERR(batch) : guarded_point(map, key);
+}
+
+static void scope_guards(struct kunit *test)
+{
+	struct points *map __free(lockmap_destroy) = points_create(NULL);
+	struct point in = { 3, 4 };
+	u32 key = 7;
+
+	KUNIT_EXPECT_NOT_ERR_OR_NULL(test, map);
+	if (IS_ERR_OR_NULL(map))
+		return;
+	KUNIT_EXPECT_EQ(test, points_insert(map, &key, &in, NULL), 0);
+	for (unsigned int i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, guarded_points(map, key), -EBUSY);
+		KUNIT_EXPECT_EQ(test, guarded_point(map, key), 3);
+	}
+}
+
+static void batches_and_walks(struct kunit *test)
+{
+	struct lockmap_params params = { .nr_shards = 2, .key_len = 1, .value_len = 1 };
+	struct points *map = points_create(&params);
+	u32 raw[] = { 3, 1, 2, 3 }, sum = 0, limit = 6;
+	struct points_key keys[ARRAY_SIZE(raw)];
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_points, map), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(raw); i++)
+		keys[i] = points_key(&raw[i]);
+	expect_point_batch(test, points_batch_lock(map, keys, 4));
+	expect_point_batch(test, points_batch_lock_interruptible(map, keys, 4));
+	expect_point_batch(test, points_batch_lock_killable(map, keys, 4));
+	expect_point_batch(test, points_batch_lock_timeout(map, keys, 4, HZ));
+	expect_point_batch(test, points_batch_trylock(map, keys, 4));
+
+	/* Keys 1, 2 and 3; five batches have added 1 to each value. */
+	KUNIT_EXPECT_EQ(test, points_for_each(map, sum_points, &sum), 0);
+	KUNIT_EXPECT_EQ(test, sum, 21);
+	KUNIT_EXPECT_EQ(test, points_for_each(map, NULL, &sum), -EINVAL);
+	KUNIT_EXPECT_EQ(test, points_retain(map, NULL, &sum), -EINVAL);
+	KUNIT_EXPECT_EQ(test, points_insert(map, &raw[0], &(struct point) { 6, 0 }, NULL), 1);
+	KUNIT_EXPECT_EQ(test, points_retain(map, keep_point, &limit), 0);
+	KUNIT_EXPECT_EQ(test, points_len(map), 1);
+	KUNIT_EXPECT_TRUE(test, points_contains(map, &raw[0]));
+	KUNIT_EXPECT_EQ(test, points_clear(map), 0);
+	KUNIT_EXPECT_TRUE(test, points_is_empty(map));
+}
+
+static void values_of_no_bytes(struct kunit *test)
+{
+	struct numbers *set = numbers_create(NULL);
+	struct numbers_entry *entry;
+	u64 key = 1;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, set);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_numbers, set), 0);
+	KUNIT_EXPECT_EQ(test, numbers_insert(set, &key, NULL, NULL), 0);
+	KUNIT_EXPECT_EQ(test, numbers_insert(set, &key, NULL, NULL), 1);
+	KUNIT_EXPECT_TRUE(test, numbers_contains(set, &key));
+	entry = numbers_lock(set, &key);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_NOT_NULL(test, numbers_entry_value(entry));
+	KUNIT_EXPECT_TRUE(test, numbers_entry_remove(entry, NULL));
+	KUNIT_EXPECT_NULL(test, numbers_entry_value(entry));
+	numbers_unlock(entry);
+	KUNIT_EXPECT_FALSE(test, numbers_contains(set, &key));
+}
+
+static struct kunit_case typed_cases[] = {
+	KUNIT_CASE(keys_and_entries),
+	KUNIT_CASE(batches_and_walks),
+	KUNIT_CASE(scope_guards),
+	KUNIT_CASE(values_of_no_bytes),
+	{}
+};
+
+struct kunit_suite lmtest_typed_suite = {
+	.name = "lockmap_typed",
+	.init = lmtest_init,
+	.test_cases = typed_cases,
+};
