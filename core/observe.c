@@ -121,6 +121,12 @@ static void lm_note_reclaimed(const struct lockmap_entry *entry)
 		lm_trace_reclaimed(entry);
 }
 
+/* A wait begins. Return: when, in ns, for lm_note_wait(). */
+static u64 lm_note_wait_begin(void)
+{
+	return ktime_get_ns();
+}
+
 /* The caller is about to sleep for a key. */
 static void lm_note_contended(const struct lm_key *key, struct lockmap_entry *entry)
 {

@@ -16,7 +16,6 @@
  */
 #include <linux/errno.h>
 #include <linux/jiffies.h>
-#include <linux/ktime.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/rcupdate.h>
@@ -282,7 +281,7 @@ static bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
 	bool held;
 	u64 old;
 
-	*waiter = (struct lm_waiter) { .lock = lock, .owner = owner, .since = ktime_get_ns() };
+	*waiter = (struct lm_waiter) { .lock = lock, .owner = owner, .since = lm_note_wait_begin() };
 	init_waitqueue_func_entry(&waiter->wait, lm_wake_function);
 	waiter->wait.private = current;
 

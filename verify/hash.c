@@ -2,20 +2,10 @@
 /*
  * Whether the hash spreads keys that are in a row, whatever the map's coefficients:
  * no chain of 16 in a table of rhashtable, which would take that for an attack.
- * hash_lines.h has the hash, as it is in lockmap.c and lockmap_compat.h.
  */
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-
-typedef uint8_t u8;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef struct { u64 key[2]; } siphash_key_t;
-
-#define GOLDEN_RATIO_64		0x61C8864680B583EBull	/* linux/hash.h */
-
-#include "hash_lines.h"
+#define VERIFY_THREADS
+#include "shim.h"
+#include "core/hash.h"
 
 #define MAPS		20000
 #define SHARDS		8
@@ -40,6 +30,17 @@ static u64 key_in_row(unsigned int kind, u64 n)
 	return kind < 5 ? n * step[kind] : __builtin_bswap64(n);
 }
 
+/* A name that ends in a number. */
+static u32 hash_name(const struct lm_hash_key *key, u32 n)
+{
+	u8 name[13] = "file";
+
+	name[10] = n;
+	name[11] = n >> 8;
+	name[12] = n >> 16;
+	return lm_hash_bytes(key, name, sizeof(name));
+}
+
 /* The longest chain of a map; its tables are three quarters full at most. */
 static unsigned int longest(const struct lm_hash_key *key, unsigned int kind, unsigned int nr)
 {
@@ -49,9 +50,9 @@ static unsigned int longest(const struct lm_hash_key *key, unsigned int kind, un
 
 	for (n = 0; n < nr; n++) {
 		if (kind < 6)
-			hash[n] = lm_scramble(lm_hash_1(key, key_in_row(kind, n)));
-		else	/* "file" and a number, say */
-			hash[n] = lm_scramble(lm_hash_3(key, 0x656c6966, (u64)n << 40, 13));
+			hash[n] = lm_hash_mix(lm_hash_word(key, key_in_row(kind, n)));
+		else
+			hash[n] = hash_name(key, n);
 		in_shard[hash[n] / (1u << 29)]++;
 	}
 	for (i = 0; i < SHARDS; i++) {

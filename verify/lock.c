@@ -1,37 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* Models of one key's lock: lockmap_lock.h and lockmap_deadlock.h, and no map. */
+/* Models of the lock: word.c, wait.c, deadlock.c and acquire.c over keys that are always there. */
 #include "shim.h"
-#include "lockmap_lock.h"
-#include "lockmap_deadlock.h"
+#include "core/word.c"
+#include "core/key.c"
+#include "observe.h"
 
-/* Messages are not modelled. */
-static inline void lm_circle_found(struct lm_waiter *waiter, bool closed)
-{
-}
+static bool check_refusal(const struct lm_waiter *waiter);
+/* deadlock.c begins to note the chain of tasks; no more of it than the first is wanted. */
+#define lm_note_refusal(cycle)	((void)(cycle), true)
+#define lm_note_link(waiter)	check_refusal(waiter)
 
-static struct lm_lock locks[3] __world;
-static struct wait_queue_head queues[3] __world;
-/* How many queues the locks share. */
-static unsigned int nr_queues __world;
-/* Who is in the critical section. */
-static struct task_struct *holder[3] __world;
+#include "core/deadlock.c"
+#include "core/wait.c"
+#include "keys.h"
+
+/* The task in the critical section. */
+static struct task_struct *holder[NR_KEYS] __world;
 static bool refused __world;
 
-static struct wait_queue_head *queue(unsigned int l)
-{
-	return &queues[l % nr_queues];
-}
+static const struct lm_wait_mode lm_wait_timed = {
+	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 1,
+};
+static const struct lm_wait_mode lm_wait_impatient = {
+	.state = TASK_INTERRUPTIBLE, .timed = true, .deadline = 1,
+};
 
-void ex_access(const void *where)
+void ex_access(const volatile void *where)
 {
 }
 
 const char *ex_name(const void *where)
 {
-	static const char *const names[] = { "lock A", "lock B", "lock C" };
-	size_t i = (const struct lm_lock *)where - locks;
+	static const char *const names[] = { "key A", "key B", "key C" };
+	size_t i;
 
-	return i < ARRAY_SIZE(names) ? names[i] : NULL;
+	for (i = 0; i < NR_KEYS; i++) {
+		if (where == &entries[i].lock.word)
+			return names[i];
+	}
+	return NULL;
 }
 
 void rcu_read_lock(void)
@@ -44,80 +51,41 @@ void rcu_read_unlock(void)
 	current->rcu--;
 }
 
-static void init(void)
+static void init_queues(unsigned int nr)
 {
 	unsigned int i;
 
-	nr_queues = 1;
-	ex_register(&lm_blocked_lock.sync);
-	for (i = 0; i < ARRAY_SIZE(locks); i++) {
-		INIT_LIST_HEAD(&queues[i].head);
+	init_keys(nr);
+	ex_register(&lm_sleepers_lock.sync);
+	for (i = 0; i < NR_KEYS; i++) {
 		ex_register(&queues[i].lock.sync);
-		ex_register(&locks[i].word.sync);
+		ex_register(&entries[i].lock.word.sync);
 	}
 }
 
-/* What lm_lock_key() does for a key, without looking for it. */
-static int lock(unsigned int l, unsigned int state, long timeout)
+static void init(void)
 {
-	struct lm_lock *lock = &locks[l];
-	struct lm_waiter waiter;
-	u64 self = lm_self(), old;
-	unsigned int spins = 0;
-	int err;
-
-	for (;;) {
-		old = atomic64_read(&lock->word);
-		if (lm_acquire(lock, old, self))
-			return 0;
-		if (old & LM_DEAD)
-			return -EAGAIN;
-		if (!(old & LM_LOCKED))
-			continue;
-		if (!state)
-			return -EBUSY;
-		if (self && (old & LM_OWNER) == self)
-			return -EDEADLK;
-		if (lm_spin(lock, old, &spins))
-			continue;
-		if (!lm_enqueue(lock, queue(l), &waiter, self))
-			continue;
-		err = lm_wait(queue(l), &waiter, state, timeout);
-		if (err && !lm_leave(queue(l), &waiter))
-			err = 0;
-		ex_assert(hlist_unhashed(&waiter.blocked_node),
-			  "still in the table of the blocked");
-		ex_assert(waiter.wait.entry.next == &waiter.wait.entry, "still on the queue");
-		return err;
-	}
-}
-
-static void unlock(unsigned int l)
-{
-	if (!lm_unlock_fast(&locks[l], LM_VALUE))
-		lm_unlock_slow(&locks[l], queue(l), LM_VALUE);
+	init_queues(1);
 }
 
 static void enter(unsigned int l)
 {
-	ex_assert(!holder[l], "two tasks have one lock");
+	ex_assert(!holder[l], "two tasks hold one key");
 	holder[l] = current;
 	ex_write(l);
 }
 
 static void leave(unsigned int l)
 {
-	ex_assert(holder[l] == current, "two tasks have one lock");
+	ex_assert(holder[l] == current, "two tasks hold one key");
 	ex_write(l);
 	holder[l] = NULL;
-	unlock(l);
+	lm_unlock(&entries[l]);
 }
 
-static bool use(unsigned int l, unsigned int state, long timeout)
+static bool use(unsigned int l, const struct lm_wait_mode *mode)
 {
-	int err = lock(l, state, timeout);
-
-	if (err)
+	if (lock_key(l, mode))
 		return false;
 	enter(l);
 	ex_step("in the critical section");
@@ -127,7 +95,7 @@ static bool use(unsigned int l, unsigned int state, long timeout)
 
 static void must_use(unsigned int l)
 {
-	ex_assert(use(l, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT), "did not get the lock");
+	ex_assert(use(l, &lm_wait_forever), "did not get the key");
 }
 
 static void twice(void)
@@ -160,20 +128,20 @@ static void both(void)
 
 static void timed(void)
 {
-	use(0, TASK_UNINTERRUPTIBLE, 1);
+	use(0, &lm_wait_timed);
 }
 
 static void interruptible(void)
 {
-	use(0, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
+	use(0, &lm_wait_interruptible);
 }
 
 static void impatient(void)
 {
-	use(0, TASK_INTERRUPTIBLE, 1);
+	use(0, &lm_wait_impatient);
 }
 
-/* Has its time, and then comes back. */
+/* Times out, perhaps, and then comes back. */
 static void timed_twice(void)
 {
 	timed();
@@ -182,14 +150,13 @@ static void timed_twice(void)
 
 static void try_twice(void)
 {
-	use(0, TASK_RUNNING, 0);
-	use(0, TASK_RUNNING, 0);
+	use(0, &lm_wait_never);
+	use(0, &lm_wait_never);
 }
 
-static void init_queues(void)
+static void init_own_queues(void)
 {
-	init();
-	nr_queues = ARRAY_SIZE(queues);
+	init_queues(NR_KEYS);
 }
 
 static void init_signals(void)
@@ -211,15 +178,15 @@ static void init_no_owner(void)
 	tasks[2].no_owner = true;
 }
 
-/* At the end nothing of anybody is left in the words. */
+/* At the end no task has left anything behind. */
 static void end(void)
 {
 	unsigned int i;
 
-	ex_assert(!lm_blocked[0].first, "somebody is left in the table of the blocked");
-	for (i = 0; i < ARRAY_SIZE(locks); i++) {
-		ex_assert(queue(i)->head.next == &queue(i)->head, "somebody is left on the queue");
-		ex_assert(!(locks[i].word.v & ~(LM_VERSION | LM_VALUE | LM_DEAD)),
+	ex_assert(!lm_sleepers[0].first, "a task is left in the table of sleepers");
+	for (i = 0; i < NR_KEYS; i++) {
+		ex_assert(list_empty(&queues[i].head), "a task is left on the queue");
+		ex_assert(!(entries[i].lock.word.v & ~(LM_VERSION | LM_VALUE | LM_DEAD)),
 			  "a flag is left in a word");
 	}
 }
@@ -227,183 +194,187 @@ static void end(void)
 /* What the flags say, whenever the queue is not being changed. */
 static void flags(void)
 {
+	const struct wait_queue_head *queue;
 	const struct lm_waiter *waiter;
-	const struct list_head *head, *node;
+	const struct list_head *node;
 	bool waiters, woken;
 	unsigned int i;
+	u64 word;
 
-	for (i = 0; i < ARRAY_SIZE(locks); i++) {
-		if (queue(i)->lock.holder)
+	for (i = 0; i < NR_KEYS; i++) {
+		queue = lm_wq(&map, &entries[i]);
+		if (queue->lock.holder)
 			continue;
 		waiters = false;
 		woken = false;
-		head = &queue(i)->head;
-		for (node = head->next; node != head; node = node->next) {
+		for (node = queue->head.next; node != &queue->head; node = node->next) {
 			waiter = container_of(node, struct lm_waiter, wait.entry);
-			if (waiter->lock != &locks[i])
+			if (waiter->lock != &entries[i].lock)
 				continue;
 			waiters = true;
 			woken |= waiter->woken;
 		}
-		ex_assert(waiters == !!(locks[i].word.v & LM_WAITERS), "WAITERS is wrong");
-		ex_assert(woken == !!(locks[i].word.v & LM_WOKEN), "WOKEN is wrong");
-		ex_assert(waiters || !(locks[i].word.v & LM_HANDOFF), "HANDOFF to nobody");
+		word = entries[i].lock.word.v;
+		ex_assert(waiters == !!(word & LM_WAITERS), "WAITERS is wrong");
+		ex_assert(woken == !!(word & LM_WOKEN), "WOKEN is wrong");
+		ex_assert(waiters || !(word & LM_HANDOFF), "HANDOFF without a waiter");
 	}
 }
 
-/* The holder makes the word a dead one; those who wait have to go away. */
-static void retire(void)
+/* The holder marks the word dead, which sends the waiters away. */
+static void mark_dead(void)
 {
-	lm_retire(&locks[0], queue(0));
+	lm_mark_dead(&entries[0].lock, &queues[0]);
 }
 
 static void init_held(void)
 {
 	init();
-	locks[0].word.v = LM_LOCKED | 1 << LM_OWNER_SHIFT;
+	entries[0].lock.word.v = LM_LOCKED | 1 << LM_OWNER_SHIFT;
 }
 
 static void sent_away(void)
 {
-	int err = lock(0, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
-
-	ex_assert(err == -EAGAIN, "got a lock that died");
+	ex_assert(lock_key(0, &lm_wait_forever) == -ENOENT, "got a lock that died");
 }
 
 static void sent_away_timed(void)
 {
-	int err = lock(0, TASK_UNINTERRUPTIBLE, 1);
+	int err = lock_key(0, &lm_wait_timed);
 
-	ex_assert(err == -EAGAIN || err == -ETIMEDOUT, "got a lock that died");
+	ex_assert(err == -ENOENT || err == -ETIMEDOUT, "got a lock that died");
 }
 
-static void end_retired(void)
+static void end_dead(void)
 {
 	end();
-	ex_assert(locks[0].word.v & LM_DEAD, "the word came back to life");
+	ex_assert(entries[0].lock.word.v & LM_DEAD, "the word is not dead any more");
 }
 
-/* One task locks, gives the lock away, and another one unlocks. */
+/* A task locks, and disowns the lock before it unlocks. */
 static void disown(void)
 {
-	ex_assert(!lock(0, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT), "did not get the lock");
+	ex_assert(!lock_key(0, &lm_wait_forever), "did not get the key");
 	enter(0);
-	atomic64_andnot(LM_OWNER, &locks[0].word);
+	lockmap_entry_disown(&entries[0]);
 	leave(0);
 }
 
-/* Circles. A refused task lets go of what it has. */
+/* Cycles. A refused task unlocks what it holds. */
 
-/* Whether the one who was refused is needed by somebody who holds what it wants. */
-static void check_refusal(unsigned int want)
+/*
+ * A refusal is right if the holder of what the task wants waits, perhaps
+ * indirectly, for the task itself. Called with lm_sleepers_lock held.
+ */
+static bool check_refusal(const struct lm_waiter *waiter)
 {
-	struct task_struct *task = holder[want];
-	const struct lm_waiter *waiter;
+	struct task_struct *task;
 	int hops;
 
 	for (hops = 0; hops < MAX_TASKS; hops++) {
+		task = holder[container_of(waiter->lock, struct lockmap_entry, lock) - entries];
 		if (task == current)
-			return;
-		ex_assert(task, "refused, though nobody holds it");
-		waiter = task ? lm_find_blocked((u64)task->pid << LM_OWNER_SHIFT) : NULL;
+			return false;
+		ex_assert(task, "refused, though no task holds the key");
+		waiter = lm_find_sleeper((u64)task->pid << LM_OWNER_SHIFT);
 		ex_assert(waiter, "refused, though the holder does not wait");
-		if (!waiter)
-			return;
-		task = holder[waiter->lock - locks];
 	}
-	ex_fail("refused for a circle that is not its own");
+	ex_fail("refused for a cycle of other tasks");
+	return false;
 }
 
-static void two_locks(unsigned int a, unsigned int b, long timeout)
+static void two_locks(unsigned int a, unsigned int b, const struct lm_wait_mode *mode)
 {
 	int err;
 
-	err = lock(a, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT);
-	ex_assert(!err, "refused, though it had no lock");
+	err = lock_key(a, &lm_wait_forever);
+	ex_assert(!err, "refused, though it held no key");
 	enter(a);
-	err = lock(b, TASK_UNINTERRUPTIBLE, timeout);
+	err = lock_key(b, mode);
 	if (!err) {
 		enter(b);
 		leave(b);
 	}
-	ex_assert(!err || (err == -ETIMEDOUT && timeout == 1) || err == -EDEADLK, "strange error");
+	ex_assert(!err || (err == -ETIMEDOUT && mode->timed) || err == -EDEADLK,
+		  "an unexpected error");
 	refused |= err == -EDEADLK;
 	leave(a);
 }
 
 static void a_then_b(void)
 {
-	two_locks(0, 1, MAX_SCHEDULE_TIMEOUT);
+	two_locks(0, 1, &lm_wait_forever);
 }
 
 static void b_then_a(void)
 {
-	two_locks(1, 0, MAX_SCHEDULE_TIMEOUT);
+	two_locks(1, 0, &lm_wait_forever);
 }
 
 static void b_then_c(void)
 {
-	two_locks(1, 2, MAX_SCHEDULE_TIMEOUT);
+	two_locks(1, 2, &lm_wait_forever);
 }
 
 static void c_then_a(void)
 {
-	two_locks(2, 0, MAX_SCHEDULE_TIMEOUT);
+	two_locks(2, 0, &lm_wait_forever);
 }
 
 static void b_then_a_timed(void)
 {
-	two_locks(1, 0, 1);
+	two_locks(1, 0, &lm_wait_timed);
 }
 
 static void end_order(void)
 {
 	end();
-	ex_assert(!refused, "refused without a circle");
+	ex_assert(!refused, "refused without a cycle");
 }
 
-#ifdef SPIN
-/* Waiters who spin, with all that the scheduler may say to that. */
-const struct model models[] = {
-	{ "spin-two", "2 tasks lock and unlock 3 times, and spin", .init = init, .always = flags,
-	  .end = end, .body = { thrice, thrice } },
-	{ "spin-three", "3 tasks lock and unlock, and spin", .init = init, .always = flags,
-	  .end = end, .body = { once, once, once } },
-};
-#else
 #define LOCK_MODEL(n, w, ...)	{ .name = n, .what = w, .init = init, .always = flags, \
 				  .end = end, __VA_ARGS__ }
 
+#ifdef SPIN
+/* Waiters that spin, with all that the scheduler may say to that. */
+const struct model models[] = {
+	LOCK_MODEL("spin-two", "2 tasks lock and unlock 3 times, and spin",
+		   .body = { thrice, thrice }),
+	LOCK_MODEL("spin-three", "3 tasks lock and unlock, and spin",
+		   .body = { once, once, once }),
+};
+#else
 const struct model models[] = {
 	LOCK_MODEL("two", "2 tasks lock and unlock 3 times", .body = { thrice, thrice }),
 	LOCK_MODEL("three", "3 tasks lock and unlock twice, twice, once",
 		   .body = { twice, twice, once }),
 	LOCK_MODEL("four", "4 tasks lock and unlock", .body = { once, once, once, once }),
-	LOCK_MODEL("spurious", "3 tasks, two wakeups out of the blue", .init = init_spurious,
+	LOCK_MODEL("spurious", "3 tasks, two spurious wakeups", .init = init_spurious,
 		   .body = { twice, once, once }),
-	LOCK_MODEL("thief", "a waiter, and two who only try", .body = { twice, once, try_twice }),
-	LOCK_MODEL("timeout", "a waiter whose time ends, between others",
+	LOCK_MODEL("try", "a waiter, and two tasks that lock, or try to, twice",
+		   .body = { twice, once, try_twice }),
+	LOCK_MODEL("timeout", "a waiter with a timeout, between others",
 		   .body = { once, timed_twice, once }),
-	LOCK_MODEL("timeouts", "two waiters whose time ends, and one who stays",
+	LOCK_MODEL("timeouts", "two waiters with a timeout, and one without",
 		   .body = { once, timed, timed, once }),
-	LOCK_MODEL("signal", "two waiters that signals interrupt, and one who stays",
+	LOCK_MODEL("signal", "two waiters that signals interrupt, and one that stays",
 		   .init = init_signals, .body = { once, interruptible, interruptible, once }),
 	LOCK_MODEL("leave", "signals and timeouts", .init = init_signals,
 		   .body = { once, impatient, impatient, once }),
 	LOCK_MODEL("no-owner", "a lock that belongs to no task", .init = init_no_owner,
 		   .body = { disown, once, try_twice }),
-	LOCK_MODEL("retire", "the word dies under three waiters", .init = init_held,
-		   .body = { retire, sent_away, sent_away_timed, sent_away }, .end = end_retired),
+	LOCK_MODEL("mark-dead", "the word dies under three waiters", .init = init_held,
+		   .body = { mark_dead, sent_away, sent_away_timed, sent_away }, .end = end_dead),
 	LOCK_MODEL("shared", "two locks on one queue", .body = { once, both, once_b, timed }),
 	LOCK_MODEL("abba", "two tasks, A then B, B then A; a third wants A",
-		   .init = init_queues, .body = { a_then_b, b_then_a, once }),
-	LOCK_MODEL("abba-timed", "the same, and one has a timeout", .init = init_queues,
+		   .init = init_own_queues, .body = { a_then_b, b_then_a, once }),
+	LOCK_MODEL("abba-timed", "the same, and one has a timeout", .init = init_own_queues,
 		   .body = { a_then_b, b_then_a_timed, once_b }),
 	LOCK_MODEL("abba-shared", "the same, with one queue",
 		   .body = { a_then_b, b_then_a, once }),
-	LOCK_MODEL("circle", "a circle of three tasks", .init = init_queues,
+	LOCK_MODEL("cycle", "a cycle of three tasks", .init = init_own_queues,
 		   .body = { a_then_b, b_then_c, c_then_a }),
-	LOCK_MODEL("order", "nobody is refused who keeps the order", .init = init_queues,
+	LOCK_MODEL("order", "no task is refused that keeps the order", .init = init_own_queues,
 		   .body = { a_then_b, a_then_b, b_then_c }, .end = end_order),
 };
 #endif

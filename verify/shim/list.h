@@ -1,49 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/*
- * What lockmap_lock.h and lockmap_deadlock.h use of the kernel, for user space.
- * Written afresh, and no more of it than they need. The machine underneath, which
- * is atomics, spin locks and the scheduler, is either explore.h or threads.h.
- */
-#ifndef _VERIFY_SHIM_H
-#define _VERIFY_SHIM_H
-
-#include <errno.h>
-#include <limits.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef unsigned int gfp_t;
-
-#define BIT_ULL(n)		(1ULL << (n))
-#define GENMASK_ULL(h, l)	((~0ULL >> (63 - (h))) & (~0ULL << (l)))
-#define static_assert(expr)	_Static_assert(expr, #expr)
-#define ilog2(n)		(63 - __builtin_clzll(n))
-#define PID_MAX_LIMIT		(4 * 1024 * 1024)
-
-#define likely(x)		(x)
-#define unlikely(x)		(x)
-#define noinline
-#define lm_noinline_kcsan
-#define __aligned(n)		__attribute__((aligned(n)))
-#define __section(name)		__attribute__((section(name)))
-#define __releases(x)
-#define max(a, b)		((a) > (b) ? (a) : (b))
-#define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
-
-#define TASK_RUNNING		0
-#define TASK_INTERRUPTIBLE	1
-#define TASK_UNINTERRUPTIBLE	2
-#define TASK_NORMAL		3
-#define MAX_SCHEDULE_TIMEOUT	LONG_MAX
-
-/* Lists */
+/* Lists, hash tables and wait queues, without what the machine underneath does for them. */
+#ifndef _VERIFY_LIST_H
+#define _VERIFY_LIST_H
 
 struct list_head {
 	struct list_head *next, *prev;
@@ -53,6 +11,11 @@ static inline void INIT_LIST_HEAD(struct list_head *head)
 {
 	head->next = head;
 	head->prev = head;
+}
+
+static inline bool list_empty(const struct list_head *head)
+{
+	return head->next == head;
 }
 
 static inline void list_add_tail(struct list_head *new, struct list_head *head)
@@ -117,15 +80,6 @@ static inline void hash_del(struct hlist_node *node)
 	for (pos = hash_entry((table)[0].first, typeof(*pos), member); pos;		\
 	     pos = hash_entry(pos->member.next, typeof(*pos), member))
 
-/* Nobody looks at the clock. */
-#define ktime_get_ns()			0
-
-#ifdef VERIFY_THREADS
-#include "threads.h"
-#else
-#include "explore.h"
-#endif
-
 /* Wait queues */
 
 struct wait_queue_entry;
@@ -173,9 +127,4 @@ static inline void __wake_up_locked_key(struct wait_queue_head *wq, unsigned int
 	}
 }
 
-#define spin_lock_irq(lock)			spin_lock(lock)
-#define spin_unlock_irq(lock)			spin_unlock(lock)
-#define spin_lock_irqsave(lock, flags)		do { (flags) = 0; spin_lock(lock); } while (0)
-#define spin_unlock_irqrestore(lock, flags)	do { (void)(flags); spin_unlock(lock); } while (0)
-
-#endif /* _VERIFY_SHIM_H */
+#endif /* _VERIFY_LIST_H */

@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * A machine whose scheduler is in our hands. Tasks are coroutines; before each
- * operation that others can notice a task goes back to explore.c, which tries
- * all ways to go on from there. Everything that may change is in the section
- * "world" or on the tasks' stacks, so that it can be saved, compared, restored.
+ * A machine whose scheduler is in our hands. Tasks are coroutines. Before each
+ * operation that other tasks can notice, a task goes back to search.c, which
+ * tries all ways to go on from there. Everything that may change is in the
+ * section "world" or on the tasks' stacks, so that it can be saved, compared and
+ * restored.
  *
- * Sequentially consistent; but what each release passes on is tracked, and data
- * that is touched by one who has not seen the last write to it is an error.
+ * The machine is sequentially consistent. But it tracks what each release passes
+ * on, and it is an error if a task touches data without having seen the last
+ * write to it.
  */
 #ifndef _VERIFY_EXPLORE_H
 #define _VERIFY_EXPLORE_H
+
+/* What a function leaves behind on the stack when it has returned would make for more states. */
+#undef __always_inline
+#define __always_inline	noinline
 
 #define __world		__section("world")
 #define MAX_TASKS	4
 #define MAX_DATA	8
 
-/* Which plain data, one bit each, is passed on to who acquires from this. */
+/* Which plain data, one bit each, a task that acquires from this gets to see. */
 struct sync {
 	u8 carries;
 };
@@ -38,7 +44,7 @@ enum op_kind {
 	OP_STEP,	/* an operation on memory: always possible */
 	OP_LOCK,	/* possible when the spin lock is free */
 	OP_SLEEP,	/* when woken, or its time is up, or there may be a signal */
-	OP_CHOOSE,	/* something that is not determined, and that nobody else sees */
+	OP_CHOOSE,	/* something that is not determined, and that no other task sees */
 	OP_DONE,
 };
 
@@ -57,8 +63,10 @@ struct op {
  * @no_owner: its locks belong to no task, as in softirq
  * @may_get_signal: a signal may come at any moment
  * @signalled: one is pending
- * @spins: how often it looked at its time slice, which is at its end after three times
- * @pending: data that reads without order would have passed on, had a barrier followed
+ * @late: the jiffy that timeouts end at has come
+ * @spins: how often its time slice was asked about, which ends after three times
+ * @rounds: of the spinning that it is at, see cpu_relax()
+ * @quiet: its next read is no step of its own
  */
 struct task_struct {
 	int pid;
@@ -70,14 +78,16 @@ struct task_struct {
 	bool no_owner;
 	bool may_get_signal;
 	bool signalled;
-	int spins;
-	u8 pending;
+	bool late;
+	u8 spins;
+	u8 rounds;
+	bool quiet;
 };
 
 extern struct task_struct *current;
 extern struct task_struct tasks[MAX_TASKS];
 extern int nr_tasks;
-/* How many wakeups out of the blue there may be, for all tasks together. */
+/* How many spurious wakeups there may be, for all tasks together. */
 extern int spurious;
 
 void ex_yield(enum op_kind kind, const char *what, const char *func, int line, spinlock_t *lock,
@@ -86,11 +96,17 @@ void ex_note(const char *what, const void *where, u64 old, u64 new);
 void ex_fail(const char *why);
 void ex_acquire(const struct sync *sync);
 void ex_release(struct sync *sync, bool add);
-void ex_relaxed(const struct sync *sync);
-void ex_barrier(void);
 void ex_write(unsigned int datum);
-/* The model's: somebody looks at a word, or at other memory that may have been freed. */
-void ex_access(const void *where);
+/* The model's: a task reads or writes a word, or other memory that may have been freed. */
+void ex_access(const volatile void *where);
+
+extern char __start_world[], __stop_world[];
+
+/* Memory elsewhere does not change, or is the task's own: an access is no step. */
+static inline bool ex_shared(const volatile void *where)
+{
+	return (uintptr_t)where - (uintptr_t)__start_world < __stop_world - __start_world;
+}
 
 #define ex_assert(cond, why)	do { if (!(cond)) ex_fail(why); } while (0)
 
@@ -107,12 +123,12 @@ enum ex_order {
 
 static inline u64 ex_load(const atomic64_t *a, enum ex_order order, const char *func, int line)
 {
-	ex_yield(OP_STEP, "read", func, line, NULL, false, 1);
+	if (!current->quiet)
+		ex_yield(OP_STEP, "read", func, line, NULL, false, 1);
+	current->quiet = false;
 	ex_access(a);
 	if (order & EX_ACQUIRE)
 		ex_acquire(&a->sync);
-	else
-		ex_relaxed(&a->sync);
 	ex_note("read", a, a->v, a->v);
 	return a->v;
 }
@@ -151,7 +167,6 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 	ex_yield(OP_STEP, "cmpxchg", func, line, NULL, false, 1);
 	ex_access(a);
 	if (a->v != *old) {
-		ex_relaxed(&a->sync);
 		ex_note("cmpxchg fails", a, *old, a->v);
 		*old = a->v;
 		return false;
@@ -179,27 +194,42 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 #define atomic64_try_cmpxchg_relaxed(a, old, new)					\
 	ex_cmpxchg(a, old, new, EX_RELAXED, __func__, __LINE__)
 
-/* Plain memory that others look at: the read or the write itself is the step. */
-#define READ_ONCE(x)							\
-	(ex_step("read of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x))
-#define WRITE_ONCE(x, v)						\
-	(ex_step("write of " #x), ex_access(&(x)), *(volatile typeof(x) *)&(x) = (v))
+/* Plain memory that other tasks read: the read or the write itself is the step. */
+#define ex_touch(ptr, what)								\
+	(ex_shared(ptr) ? (ex_step(what), ex_access(ptr)) : (void)0)
+#define READ_ONCE(x)									\
+	(ex_touch(&(x), "read of " #x), *(volatile typeof(x) *)&(x))
+#define WRITE_ONCE(x, v)								\
+	(ex_touch(&(x), "write of " #x), *(volatile typeof(x) *)&(x) = (v))
 #define xchg(ptr, new)									\
 ({											\
 	typeof(ptr) __p = (ptr);							\
 	typeof(*__p) __new = (new), __old;						\
-	ex_step("xchg of " #ptr);							\
+	ex_touch(__p, "xchg of " #ptr);							\
 	__old = *__p;									\
 	*__p = __new;									\
 	__old;										\
 })
-/* Reads only, so of no help for data that is written, too; litmus/ has those who rely on it. */
+/* Nothing is reordered here, so barriers do nothing: litmus/ has the code that needs them. */
 #define smp_rmb()		do { } while (0)
+#define smp_wmb()		do { } while (0)
 #define data_race(expr)		((void)0, expr)
+
+/* Copies of 8 bytes or a multiple, of which other tasks may see a part. */
+static inline void *ex_memcpy(void *dst, const void *src, size_t len)
+{
+	const u64 *from = src;
+	u64 *to = dst;
+	size_t i;
+
+	for (i = 0; i < len / sizeof(u64); i++)
+		WRITE_ONCE(to[i], READ_ONCE(from[i]));
+	return dst;
+}
 
 static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)
 {
-	ex_assert(lock->holder != current, "takes a spin lock that it has");
+	ex_assert(lock->holder != current, "takes a spin lock that it holds");
 	ex_yield(OP_LOCK, "spin_lock", func, line, lock, false, 1);
 	lock->holder = current;
 	ex_acquire(&lock->sync);
@@ -207,14 +237,14 @@ static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)
 
 static inline void spin_unlock(spinlock_t *lock)
 {
-	ex_assert(lock->holder == current, "lets go of a spin lock that it does not have");
+	ex_assert(lock->holder == current, "drops a spin lock that it does not hold");
 	ex_release(&lock->sync, true);
 	lock->holder = NULL;
 }
 
 #define spin_lock(lock)			ex_spin_lock(lock, __func__, __LINE__)
 #define lockdep_assert_held(lock)						\
-	ex_assert((lock)->holder == current, "needs a spin lock that it does not have")
+	ex_assert((lock)->holder == current, "needs a spin lock that it does not hold")
 
 static inline bool in_task(void)
 {
@@ -245,7 +275,7 @@ static inline long ex_schedule(long timeout, const char *func, int line)
 
 static inline void wake_up_process(struct task_struct *task)
 {
-	ex_assert(task >= tasks && task < tasks + MAX_TASKS, "wakes what is no task");
+	ex_assert(task >= tasks && task < tasks + MAX_TASKS, "wakes what is not a task");
 	ex_note("wakes", NULL, 0, task->pid);
 	task->state = TASK_RUNNING;
 }
@@ -253,24 +283,52 @@ static inline void wake_up_process(struct task_struct *task)
 void rcu_read_lock(void);
 void rcu_read_unlock(void);
 
-/* Spinning: whether the owner runs is for the explorer to choose, and when we have had enough. */
+/* Time: a timeout that ends at jiffy 1 may be over at any moment. */
+static inline unsigned long ex_jiffies(void)
+{
+	if (!current->late)
+		current->late = ex_choose(2);
+	return current->late;
+}
+
+#define jiffies				ex_jiffies()
+#define schedule_timeout_uninterruptible(timeout)	ex_fail("waits for a table to grow")
+
+/*
+ * Spinning: both answers are possible to whether the owner runs, and to whether
+ * the spinning task may go on. In its first rounds lm_spin() only reads the word.
+ * Whatever it may learn from that, it may also learn from reads that all happen
+ * at one moment, or that begin later; so these rounds are no steps of their own.
+ * lm_spin() asks for its option when it begins.
+ */
 #ifdef SPIN
-#define IS_ENABLED(option)	1
+#define SPIN_QUIET			15
+#define IS_ENABLED(option)		(current->rounds = 0, true)
 #else
-#define IS_ENABLED(option)	0
+#define SPIN_QUIET			0
+#define IS_ENABLED(option)		false
 #endif
-#define need_resched()			(current->spins == 3 || (current->spins++, ex_choose(2)))
-#define cpu_relax()			do { } while (0)
-#define PIDTYPE_PID			0
-#define find_pid_ns(nr, ns)		(nr)
-#define pid_task(nr, type)		(&tasks[(nr) - 1])
+
+static inline bool need_resched(void)
+{
+	if (current->rounds < SPIN_QUIET)
+		return false;
+	return current->spins == 3 || (current->spins++, ex_choose(2));
+}
+
+static inline void cpu_relax(void)
+{
+	current->quiet = current->rounds < SPIN_QUIET;
+	if (current->quiet)
+		current->rounds++;
+}
+
 #define lm_owner_on_cpu(task)		((void)(task), ex_choose(2))
 
 /* A model: what tasks do, what must hold in every state, and at the end. */
 struct model {
 	const char *name;
 	const char *what;
-	bool barriers;
 	void (*init)(void);
 	void (*body[MAX_TASKS])(void);
 	void (*always)(void);
@@ -279,8 +337,6 @@ struct model {
 
 extern const struct model models[];
 extern const int nr_models;
-extern struct sync *syncs[];
-extern int nr_syncs;
 void ex_register(struct sync *sync);
 /* For the trace: a name for what is at an address, or NULL. */
 const char *ex_name(const void *where);
