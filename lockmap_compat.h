@@ -77,7 +77,7 @@
 #define lm_read_unlock()	preempt_enable()
 #endif
 
-/* tools/check-log tells reports of KCSAN apart by the function's name. */
+/* tools/vm/check-log tells reports of KCSAN apart by the function's name. */
 #ifdef CONFIG_KCSAN
 #define lm_noinline_kcsan	noinline
 #else

@@ -2959,7 +2959,7 @@ static void rows_are_limited(struct kunit *test)
 
 /*
  * Keys of a map that are locked out of order are told of, though nobody waits, and
- * though the first two that were locked together were in order: tools/check-log
+ * though the first two that were locked together were in order: tools/vm/check-log
  * looks whether it was told.
  */
 static void disorder_is_told(struct kunit *test)
