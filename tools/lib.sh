@@ -7,6 +7,7 @@ LOCKMAP_CACHE=${LOCKMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockmap}
 # What is made of these sources; another copy of the project has another place.
 LOCKMAP_WORK=$LOCKMAP_CACHE/built/$(basename "$LOCKMAP_TOP")-$(printf %s "$LOCKMAP_TOP" | sha256sum | cut -c1-8)
 mkdir -p "$LOCKMAP_WORK"
+# shellcheck disable=SC2034 # for the scripts
 JOBS=$(nproc)
 # What is built here is none of the business of a make that called us.
 unset MAKEFLAGS MFLAGS MAKELEVEL ARCH KDIR
@@ -55,7 +56,10 @@ checks=0
 
 # First thing in such a script: hand it to tools/tap, unless that has called it.
 # usage: under_tap "$@"
-under_tap() { [ -n "${LOCKMAP_TAP:-}" ] && unset LOCKMAP_TAP || exec "$LOCKMAP_TOP/tools/tap" "$0" :: "$@"; }
+under_tap() {
+	[ -n "${LOCKMAP_TAP:-}" ] || exec "$LOCKMAP_TOP/tools/tap" "$0" :: "$@"
+	unset LOCKMAP_TAP
+}
 
 # usage: result STATUS WHAT...; STATUS 0 is good
 result() {

@@ -39,10 +39,13 @@ apt_suite() {
 
 # Fetch a suite's package list unless that was done within the last day.
 refresh_suite() {
-	local stamp=$LOCKMAP_CACHE/apt/$1/stamp
-	[ -n "$(find "$stamp" -mmin -1440 2>/dev/null)" ] && return
-	say "reading the package list of $1"
-	apt_suite "$1" apt-get update >"$LOCKMAP_CACHE/apt-update.log" 2>&1 ||
-		{ cat "$LOCKMAP_CACHE/apt-update.log" >&2; return 1; }
-	touch "$stamp"
+	local stamp=$LOCKMAP_CACHE/apt/$1/stamp log=$LOCKMAP_CACHE/apt/$1.log
+	mkdir -p "${log%/*}"
+	(
+		flock 8 # another may be reading it
+		[ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] || exit 0
+		say "reading the package list of $1"
+		apt_suite "$1" apt-get update >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+		touch "$stamp"
+	) 8>"$LOCKMAP_CACHE/apt/$1.lock"
 }
