@@ -10,7 +10,7 @@ export ARCH := um
 endif
 KBUILD = $(MAKE) -C $(KDIR)
 
-SCRIPTS := test test-intree test-deb torture test-broken demo style bench insns verify deb htmldocs test-docs test-observing
+SCRIPTS := test test-tools test-intree test-deb torture test-broken demo style bench insns verify deb htmldocs test-docs test-observing
 
 .PHONY: modules samples modules_install clean help kdir $(SCRIPTS) $(USERS:%=%.ko)
 
@@ -32,7 +32,7 @@ kdir:
 	linux-headers-$(shell uname -r) (or linux-headers-amd64 for the newest), or give KDIR=/path/to/headers))
 
 clean:
-	@for d in . tests $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
+	@for d in . core tests $(USERS); do (cd $$d && rm -f *.o *.ko *.mod *.mod.c .*.cmd Module.symvers modules.order); done
 
 $(SCRIPTS):
 	@tools/$@
@@ -51,6 +51,7 @@ help:
 #? make deb              build Debian packages, in the cache folder
 #? make test-deb         install those in a Debian system of their own, upgrade, boot, remove (as root)
 #? make demo             show what the module does, in a virtual machine
+#? make test-tools       test the tools that decide what passes, in seconds
 #? make style            checkpatch, sparse, and warnings of gcc and clang on three kernels
 #? make verify           check the locking in all interleavings of a few tasks, and by the kernel's memory model
 #? make htmldocs          make HTML of Documentation/, in the cache folder
@@ -61,7 +62,7 @@ help:
 #?
 #? KDIR=DIR              kernel headers or build folder to build for (default: the running kernel's)
 #? KSRC=DIR              kernel source tree to use instead of Debian's
-#? FILTER=GLOB           make test: only the tests of this name; "smoke" is the one on Debian's kernel
+#? FILTER=GLOB           make test: only this suite (batch), these cases ('*timeout*', 'batch.*large*'), or "smoke"
 #? KERNELS="smp debug"   make test: kernels to test in: smp, kasan, debug (lockdep, one CPU), up, voluntary; kcsan, i386, arm64
 #? SMOKE="6.1 6.12-rt"   make test: Debian's kernels for the smoke test: 6.1, 6.12, 6.12-rt
 #? SUITES="bookworm trixie"  make test-deb: the Debian releases to try

@@ -14,7 +14,7 @@ top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ksrc = os.path.abspath(os.environ.get("KSRC", ""))
 if not os.path.isfile(os.path.join(ksrc, "Documentation/sphinx/kerneldoc.py")):
     raise SystemExit("conf.py: KSRC has to name a kernel source tree; "
-                     "tools/kernel-source prints one")
+                     "tools/vm/kernel-source prints one")
 
 # The kernel's extension looks here for its parser, and older ones want a program.
 os.environ["srctree"] = ksrc

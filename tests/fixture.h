@@ -155,7 +155,7 @@ static inline void resched_if_needed(void)
 		schedule();
 }
 
-/* tools/check-log ignores warnings in the kernel log between these two. */
+/* tools/vm/check-log ignores warnings in the kernel log between these two. */
 static inline void expect_warning_begin(void)
 {
 	pr_info("lockmap_test: expect warning begin\n");
@@ -166,7 +166,7 @@ static inline void expect_warning_end(void)
 	pr_info("lockmap_test: expect warning end\n");
 }
 
-/* tools/check-log fails unless this text follows in the kernel log. */
+/* tools/vm/check-log fails unless this text follows in the kernel log. */
 static inline void expect_log(const char *text)
 {
 	pr_info("lockmap_test: has to be told: %s\n", text);

@@ -108,7 +108,7 @@ static void batch_with_own_key_is_refused(struct kunit *test)
 /*
  * On a kernel with PROVE_LOCKING, lockmap warns when a task locks keys of a map
  * in descending order, even if nobody waits, and even if others were locked in
- * ascending order before. tools/check-log looks for the warning.
+ * ascending order before. tools/vm/check-log looks for the warning.
  */
 static void lockdep_reports_wrong_order(struct kunit *test)
 {
