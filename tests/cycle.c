@@ -277,8 +277,8 @@ static void one_of_those_that_wait_at_once_is_refused(struct kunit *test)
 }
 
 static struct kunit_case cycle_cases[] = {
-	KUNIT_CASE(cycles_are_refused),
-	KUNIT_CASE(ended_waits_close_no_cycle),
+	KUNIT_CASE_SLOW(cycles_are_refused),
+	KUNIT_CASE_SLOW(ended_waits_close_no_cycle),
 	KUNIT_CASE_SLOW(long_chains_are_refused),
 	KUNIT_CASE_SLOW(one_of_those_that_wait_at_once_is_refused),
 	{}
