@@ -13,6 +13,7 @@
 static struct lockmap map = {
 	.key_kind = LM_KEY_U64, .key_len = sizeof(u64), .params.name = "keys",
 };
+
 static struct lockmap_entry entries[NR_KEYS] __world;
 static struct wait_queue_head queues[NR_KEYS] __world;
 /* How many queues the keys share. */

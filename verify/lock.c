@@ -21,6 +21,7 @@ static bool refused __world;
 static const struct lm_wait_mode lm_wait_timed = {
 	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 1,
 };
+
 static const struct lm_wait_mode lm_wait_impatient = {
 	.state = TASK_INTERRUPTIBLE, .timed = true, .deadline = 1,
 };

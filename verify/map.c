@@ -46,11 +46,12 @@ static struct {
 static_assert(offsetof(struct lockmap, shards) == sizeof(struct lockmap));
 
 static struct bucket_table tbl __world;
-/* The slot of the ring, and the ring, which is constant: its count of entries is inexact anyway. */
+/* The ring is constant but for its slot: the count of its entries is inexact anyway. */
 static struct lockmap_entry *slot __world;
 static struct lm_ring ring = {
 	.size = 1, .room = 1, .limit = 1, .used = { 1 }, .chunk = { &slot },
 };
+
 static struct lm_cpu cpu;
 /* The task that has a key. */
 static struct task_struct *holder[NR_KEYS] __world;
@@ -405,7 +406,7 @@ const struct model models[] = {
 		  .body = { use_a, try_a, shrink }),
 	MAP_MODEL("map-read", "a reader without the lock, and two values",
 		  .body = { put_twice_a, get_a, use_a }),
-	MAP_MODEL("map-read-reuse", "a reader without the lock, and memory that becomes another key's",
+	MAP_MODEL("map-read-reuse", "a reader without the lock, and memory that is reused",
 		  .init = init_idle, .body = { put_drop_a_put_c, get_a, shrink }),
 	MAP_MODEL("map-read-new", "a reader of the key that is inserted",
 		  .init = init_idle, .body = { put_drop_a_put_c, get_c, shrink }),

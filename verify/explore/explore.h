@@ -212,7 +212,7 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 })
 /* Nothing is reordered here, so barriers do nothing: litmus/ has the code that needs them. */
 #define smp_rmb()		do { } while (0)
-#define smp_wmb()		do { } while (0)
+#define smp_wmb()		do { } while (0) /* likewise */
 #define data_race(expr)		((void)0, expr)
 
 /* Copies of 8 bytes or a multiple, of which other tasks may see a part. */

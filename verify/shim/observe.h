@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * In the place of core/observe.c: nobody watches, but for a look at how waits end.
+ * In the place of core/observe.c. Of all that it does, models only look at how waits
+ * end.
  */
 #ifndef _VERIFY_OBSERVE_H
 #define _VERIFY_OBSERVE_H

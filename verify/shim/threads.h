@@ -33,7 +33,7 @@ typedef struct {
 #define xchg(ptr, new)			__atomic_exchange_n(ptr, new, __ATOMIC_SEQ_CST)
 /* No thread reads without a lock what the barriers are for. */
 #define smp_rmb()			do { } while (0)
-#define smp_wmb()			do { } while (0)
+#define smp_wmb()			do { } while (0) /* likewise */
 #define data_race(expr)			((void)0, expr)
 
 static inline void ex_fail(const char *why)
