@@ -157,7 +157,7 @@ static bool lm_may_spin(const struct lm_wait_mode *mode)
  * Return: as lm_sleep(), and -EBUSY.
  */
 static int lm_lock_contended(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
-			 const struct lm_wait_mode *mode, unsigned int *spins)
+			     const struct lm_wait_mode *mode, unsigned int *spins)
 	__releases(RCU)
 {
 	int err;
@@ -213,7 +213,7 @@ static gfp_t lm_gfp(const struct lockmap *map, const struct lm_wait_mode *mode)
  * in lockmap.h.
  */
 static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lockmap_entry *new,
-						  enum lm_if_absent if_absent,
+						   enum lm_if_absent if_absent,
 						  const struct lm_wait_mode *mode)
 {
 	bool look = if_absent != LM_CREATE_UNSEEN;
@@ -346,7 +346,7 @@ struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size
 }
 EXPORT_SYMBOL_GPL(lockmap_trylock);
 
-/* Flags that clear an entry while readers look at it, or that slab or trylock cannot follow, are refused. */
+/* Refuse flags that clear an entry while readers look at it, or that trylock cannot follow. */
 static bool lm_gfp_ok(gfp_t gfp)
 {
 	return !(gfp & (__GFP_ZERO | __GFP_NOFAIL | GFP_ZONEMASK | ~__GFP_BITS_MASK));

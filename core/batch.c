@@ -49,7 +49,7 @@ static int lm_batch_cmp(const void *a, const void *b, const void *priv)
 
 /* Sort few numbers by counting the smaller ones of each: no branch depends on them. */
 static void lm_batch_sort_u64(const struct lockmap_key **sorted, const struct lockmap_key *keys,
-			    unsigned int n)
+			      unsigned int n)
 {
 	u64 num[LM_BATCH_FEW];
 	u8 rank[LM_BATCH_FEW];

@@ -57,10 +57,10 @@
 /* Compilers for 32 bits have no 128-bit integers. */
 #ifdef __SIZEOF_INT128__
 #define LM_HAS_INT128	1
-typedef unsigned __int128 lm_u128;
+#define lm_u128		unsigned __int128
 #else
 #define LM_HAS_INT128	0
-typedef u64 lm_u128;
+#define lm_u128		u64
 #endif
 
 /*

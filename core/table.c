@@ -135,7 +135,7 @@ static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
 				if (likely(lm_match(key, entry)))
 					return entry;
 			}
-			/* A chain that ends in another bucket's marker: an entry moved meanwhile. */
+			/* The chain ends in another bucket's marker: an entry has moved. */
 		} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
 		/* Pairs with the rehash, which links into the new table first. */
 		smp_rmb();

@@ -76,7 +76,7 @@ static long lm_time_left(const struct lm_wait_mode *mode)
 }
 
 static struct lm_waiter *lm_first_waiter(struct wait_queue_head *wq,
-						const struct lm_lock *lock)
+					 const struct lm_lock *lock)
 {
 	struct lm_waiter *waiter;
 
@@ -126,7 +126,7 @@ static void lm_grant(struct wait_queue_head *wq, struct lm_waiter *waiter, u64 s
 
 /* Called for one waiter after the other, in the order in which they came, until it returns 1. */
 static int lm_wake_function(struct wait_queue_entry *wait, unsigned int mode, int flags,
-				   void *key)
+			    void *key)
 {
 	struct lm_waiter *waiter = container_of(wait, struct lm_waiter, wait);
 	struct lm_wakeup *wakeup = key;
@@ -275,13 +275,17 @@ static bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *spins)
  * Return: false when the lock is not held.
  */
 static bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
-			      struct lm_waiter *waiter, u64 owner)
+		       struct lm_waiter *waiter, u64 owner)
 {
 	unsigned long flags;
 	bool held;
 	u64 old;
 
-	*waiter = (struct lm_waiter) { .lock = lock, .owner = owner, .since = lm_note_wait_begin() };
+	*waiter = (struct lm_waiter) {
+		.lock = lock,
+		.owner = owner,
+		.since = lm_note_wait_begin(),
+	};
 	init_waitqueue_func_entry(&waiter->wait, lm_wake_function);
 	waiter->wait.private = current;
 
@@ -409,7 +413,7 @@ static int lm_may_sleep(struct lm_waiter *waiter, unsigned int state, long timeo
  * -EDEADLK from lm_sleepers_add(), -EINTR, -ETIMEDOUT.
  */
 static int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
-			  unsigned int state, long timeout)
+		   unsigned int state, long timeout)
 {
 	u64 old;
 	int err;
