@@ -7,6 +7,7 @@
 #define _VERIFY_KEYS_H
 
 #include "core/types.h"
+#include "waiting.h"
 
 #define NR_KEYS		3
 
@@ -15,13 +16,12 @@ static struct lockmap map = {
 };
 
 static struct lockmap_entry entries[NR_KEYS] __world;
-static struct wait_queue_head queues[NR_KEYS] __world;
-/* How many queues the keys share. */
-static unsigned int nr_queues __world;
+/* How many buckets the keys share. */
+static unsigned int nr_buckets __world;
 
-static inline wait_queue_head_t *lm_wq(struct lockmap *map, const struct lockmap_entry *entry)
+static unsigned int ex_bucket(const void *lock)
 {
-	return &queues[(entry - entries) % nr_queues];
+	return (container_of(lock, struct lockmap_entry, lock) - entries) % nr_buckets;
 }
 
 /* A dead entry is not found, and no other takes its place. */
@@ -46,15 +46,15 @@ static inline struct lockmap_entry *lm_find(struct lm_key *key)
 #define lm_entry_evict(entry)		((void)(entry))
 #define lm_entry_publish(key, new, owner)	(-EEXIST)
 
-static inline void init_keys(unsigned int queues_wanted)
+static inline void init_keys(unsigned int buckets_wanted)
 {
 	unsigned int i;
 
-	nr_queues = queues_wanted;
+	nr_buckets = buckets_wanted;
+	init_waiting();
 	for (i = 0; i < NR_KEYS; i++) {
 		entries[i].map = &map;
 		entries[i].has_value = true;
-		INIT_LIST_HEAD(&queues[i].head);
 	}
 }
 

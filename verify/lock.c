@@ -6,17 +6,21 @@
 #include "observe.h"
 
 static bool check_refusal(const struct lm_waiter *waiter);
-/* deadlock.c begins to note the chain of tasks; no more of it than the first is wanted. */
-#define lm_note_refusal(cycle)	((void)(cycle), true)
+/* deadlock.c begins to note the cycle; no more of it than the first task is wanted. */
+#define lm_note_refusal()	true
 #define lm_note_link(waiter)	check_refusal(waiter)
+#define lm_note_closed()	do { } while (0)
 
 #include "core/deadlock.c"
+#include "core/turnstile.c"
 #include "core/wait.c"
 #include "keys.h"
 
 /* The task in the critical section. */
 static struct task_struct *holder[NR_KEYS] __world;
 static bool refused __world;
+/* A timeout may open a cycle after it was found. */
+static bool cycle_may_open;
 
 static const struct lm_wait_mode lm_wait_timed = {
 	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 1,
@@ -52,21 +56,22 @@ void rcu_read_unlock(void)
 	current->rcu--;
 }
 
-static void init_queues(unsigned int nr)
+static void init_buckets(unsigned int nr)
 {
 	unsigned int i;
 
 	init_keys(nr);
-	ex_register(&lm_sleepers_lock.sync);
+	ex_register(&sleepers.table.last_number.sync);
+	ex_register(&sleepers.bucket[0].lock.sync);
 	for (i = 0; i < NR_KEYS; i++) {
-		ex_register(&queues[i].lock.sync);
+		ex_register(&buckets[i].wq.lock.sync);
 		ex_register(&entries[i].lock.word.sync);
 	}
 }
 
 static void init(void)
 {
-	init_queues(1);
+	init_buckets(1);
 }
 
 static void enter(unsigned int l)
@@ -155,9 +160,22 @@ static void try_twice(void)
 	use(0, &lm_wait_never);
 }
 
-static void init_own_queues(void)
+static void init_cycle(void)
 {
-	init_queues(NR_KEYS);
+	init_buckets(NR_KEYS);
+	ex_patience = 1;
+}
+
+static void init_cycle_timed(void)
+{
+	init_cycle();
+	cycle_may_open = true;
+}
+
+static void init_cycle_shared(void)
+{
+	init();
+	ex_patience = 1;
 }
 
 static void init_signals(void)
@@ -184,9 +202,9 @@ static void end(void)
 {
 	unsigned int i;
 
-	ex_assert(!lm_sleepers[0].first, "a task is left in the table of sleepers");
+	ex_assert(!sleepers.bucket[0].waiters.first, "a task is left in the table of sleepers");
 	for (i = 0; i < NR_KEYS; i++) {
-		ex_assert(list_empty(&queues[i].head), "a task is left on the queue");
+		ex_assert(list_empty(&buckets[i].wq.head), "a task is left on the queue");
 		ex_assert(!(entries[i].lock.word.v & ~(LM_VERSION | LM_VALUE | LM_DEAD)),
 			  "a flag is left in a word");
 	}
@@ -203,7 +221,7 @@ static void flags(void)
 	u64 word;
 
 	for (i = 0; i < NR_KEYS; i++) {
-		queue = lm_wq(&map, &entries[i]);
+		queue = lm_bucket(&entries[i].lock);
 		if (queue->lock.holder)
 			continue;
 		waiters = false;
@@ -212,8 +230,10 @@ static void flags(void)
 			waiter = container_of(node, struct lm_waiter, wait.entry);
 			if (waiter->lock != &entries[i].lock)
 				continue;
+			ex_assert(!waiters, "two heads");
+			ex_assert(waiter->head, "a head that does not know it");
 			waiters = true;
-			woken |= waiter->woken;
+			woken = waiter->woken;
 		}
 		word = entries[i].lock.word.v;
 		ex_assert(waiters == !!(word & LM_WAITERS), "WAITERS is wrong");
@@ -225,7 +245,7 @@ static void flags(void)
 /* The holder marks the word dead, which sends the waiters away. */
 static void mark_dead(void)
 {
-	lm_mark_dead(&entries[0].lock, &queues[0]);
+	lm_mark_dead(&entries[0].lock);
 }
 
 static void init_held(void)
@@ -265,19 +285,22 @@ static void disown(void)
 
 /*
  * A refusal is right if the holder of what the task wants waits, perhaps
- * indirectly, for the task itself. Called with lm_sleepers_lock held.
+ * indirectly, for the task itself. Called with the bucket's lock held.
  */
 static bool check_refusal(const struct lm_waiter *waiter)
 {
 	struct task_struct *task;
 	int hops;
 
+	if (cycle_may_open)
+		return false;
+
 	for (hops = 0; hops < MAX_TASKS; hops++) {
 		task = holder[container_of(waiter->lock, struct lockmap_entry, lock) - entries];
 		if (task == current)
 			return false;
 		ex_assert(task, "refused, though no task holds the key");
-		waiter = lm_find_sleeper((u64)task->pid << LM_OWNER_SHIFT);
+		waiter = lm_find_sleeper(&sleepers.bucket[0], (u64)task->pid << LM_OWNER_SHIFT);
 		ex_assert(waiter, "refused, though the holder does not wait");
 	}
 	ex_fail("refused for a cycle of other tasks");
@@ -366,16 +389,16 @@ const struct model models[] = {
 		   .body = { disown, once, try_twice }),
 	LOCK_MODEL("mark-dead", "the word dies under three waiters", .init = init_held,
 		   .body = { mark_dead, sent_away, sent_away_timed, sent_away }, .end = end_dead),
-	LOCK_MODEL("shared", "two locks on one queue", .body = { once, both, once_b, timed }),
+	LOCK_MODEL("shared", "two locks at one bucket", .body = { once, both, once_b, timed }),
 	LOCK_MODEL("abba", "two tasks, A then B, B then A; a third wants A",
-		   .init = init_own_queues, .body = { a_then_b, b_then_a, once }),
-	LOCK_MODEL("abba-timed", "the same, and one has a timeout", .init = init_own_queues,
+		   .init = init_cycle, .body = { a_then_b, b_then_a, once }),
+	LOCK_MODEL("abba-timed", "the same, and one has a timeout", .init = init_cycle_timed,
 		   .body = { a_then_b, b_then_a_timed, once_b }),
-	LOCK_MODEL("abba-shared", "the same, with one queue",
+	LOCK_MODEL("abba-shared", "the same, with one bucket", .init = init_cycle_shared,
 		   .body = { a_then_b, b_then_a, once }),
-	LOCK_MODEL("cycle", "a cycle of three tasks", .init = init_own_queues,
+	LOCK_MODEL("cycle", "a cycle of three tasks", .init = init_cycle,
 		   .body = { a_then_b, b_then_c, c_then_a }),
-	LOCK_MODEL("order", "no task is refused that keeps the order", .init = init_own_queues,
+	LOCK_MODEL("order", "no task is refused that keeps the order", .init = init_cycle,
 		   .body = { a_then_b, a_then_b, b_then_c }, .end = end_order),
 };
 #endif

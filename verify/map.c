@@ -12,16 +12,16 @@
 #define VALUE_LEN	(2 * sizeof(u64))
 #define memcpy(dst, src, len)	ex_memcpy(dst, src, len)
 
-/* The queue of an entry depends on its place: two entries may share one. */
-#define hash_ptr(ptr, bits)	((u32)entry_number(ptr) << 31)
-
 #include "core/word.c"
 #include "core/key.c"
 #include "observe.h"
-#define lm_note_refusal(cycle)	((void)(cycle), false)
+#define lm_note_refusal()	false
 #define lm_note_link(waiter)	((void)(waiter), false)
+#define lm_note_closed()	do { } while (0)
 #include "core/deadlock.c"
+#include "core/turnstile.c"
 #include "core/wait.c"
+#include "waiting.h"
 #include "core/table.c"
 #include "core/value.c"
 
@@ -35,13 +35,13 @@
 #include "core/get.c"
 
 #define NR_KEYS		3
-#define NR_QUEUES	2
+#define NR_SHARDS	2
 
-/* Constant, but for the wait queues. */
+/* Constant. */
 static struct {
 	struct lockmap map;
-	struct lm_shard shards[NR_QUEUES];
-} model_map __world;
+	struct lm_shard shards[NR_SHARDS];
+} model_map;
 #define the_map	model_map.map
 static_assert(offsetof(struct lockmap, shards) == sizeof(struct lockmap));
 
@@ -59,6 +59,12 @@ static struct task_struct *holder[NR_KEYS] __world;
 static const struct lm_wait_mode lm_wait_timed = {
 	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 1,
 };
+
+/* The bucket of an entry's waiters depends on its place: two entries may share one. */
+static unsigned int ex_bucket(const void *lock)
+{
+	return entry_number(container_of(lock, struct lockmap_entry, lock)) % 2;
+}
 
 /* Keys are numbers; their lowest bit is the bucket. */
 static u64 key_of(const struct lockmap_entry *entry)
@@ -84,8 +90,8 @@ static void check_free(const struct lockmap_entry *entry)
 	ex_assert(!(entry->lock.word.v & (LM_LOCKED | LM_WAITERS)),
 		  "frees an entry that is in use");
 	ex_assert(slot != entry, "frees an entry that is in the ring");
-	for (i = 0; i < NR_QUEUES; i++) {
-		head = &the_map.shards[i].wq.head;
+	for (i = 0; i < MAX_BUCKETS; i++) {
+		head = &buckets[i].wq.head;
 		for (node = head->next; node != head; node = node->next) {
 			waiter = container_of(node, struct lm_waiter, wait.entry);
 			ex_assert(waiter->lock != &entry->lock, "frees an entry that has a waiter");
@@ -282,8 +288,8 @@ static void init(void)
 	the_map.rings = &ring;
 	the_map.nr_rings = 1;
 	/* Keys are in the table of the first shard: their hashes are small. */
-	the_map.nr_shards = NR_QUEUES;
-	the_map.shard_shift = 31 - ilog2(NR_QUEUES);
+	the_map.nr_shards = NR_SHARDS;
+	the_map.shard_shift = 31 - ilog2(NR_SHARDS);
 	the_map.shards[0].table.tbl = &tbl;
 	tbl.size = NR_BUCKETS;
 	for (i = 0; i < NR_ENTRIES; i++) {
@@ -291,13 +297,13 @@ static void init(void)
 		slab[i].free = true;
 		ex_register(&slab[i].entry.lock.word.sync);
 	}
-	for (i = 0; i < NR_QUEUES; i++) {
-		INIT_LIST_HEAD(&the_map.shards[i].wq.head);
-		ex_register(&the_map.shards[i].wq.lock.sync);
-	}
+	init_waiting();
+	for (i = 0; i < MAX_BUCKETS; i++)
+		ex_register(&buckets[i].wq.lock.sync);
 	for (i = 0; i < NR_BUCKETS; i++)
 		ex_register(&tbl.lock[i].sync);
-	ex_register(&lm_sleepers_lock.sync);
+	ex_register(&sleepers.table.last_number.sync);
+	ex_register(&sleepers.bucket[0].lock.sync);
 }
 
 /* Put an entry in front of the first chain. */
@@ -373,9 +379,9 @@ static void end(void)
 		ex_assert(!!(word & LM_IDLE) == (slot == entry),
 			  "IDLE, and not in the ring, or the other way round");
 	}
-	for (i = 0; i < NR_QUEUES; i++)
-		ex_assert(list_empty(&the_map.shards[i].wq.head), "a task is left on a queue");
-	ex_assert(!lm_sleepers[0].first, "a task is left in the table of sleepers");
+	for (i = 0; i < MAX_BUCKETS; i++)
+		ex_assert(list_empty(&buckets[i].wq.head), "a task is left on a queue");
+	ex_assert(!sleepers.bucket[0].waiters.first, "a task is left in the table of sleepers");
 }
 
 #define MAP_MODEL(n, w, ...)	{ .name = n, .what = w, .init = init, \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The lock with real threads, under ThreadSanitizer: a few keys on one queue, and
+ * The lock with real threads, under ThreadSanitizer: a few keys at one bucket, and
  * waits that end by signals, timeouts and refusals. What the keys protect is plain
  * memory, so a missing order shows.
  *
@@ -11,9 +11,11 @@
 #include "core/word.c"
 #include "core/key.c"
 #include "observe.h"
-#define lm_note_refusal(cycle)	((void)(cycle), false)
+#define lm_note_refusal()	false
 #define lm_note_link(waiter)	((void)(waiter), false)
+#define lm_note_closed()	do { } while (0)
 #include "core/deadlock.c"
+#include "core/turnstile.c"
 #include "core/wait.c"
 #include "keys.h"
 
@@ -118,7 +120,9 @@ int main(int argc, char **argv)
 	int i, l;
 
 	init_keys(1);
-	pthread_mutex_init(&queues[0].lock, NULL);
+	ex_patience = 2;
+	pthread_mutex_init(&buckets[0].wq.lock, NULL);
+	pthread_mutex_init(&sleepers.bucket[0].lock, NULL);
 	for (i = 0; i < NR_THREADS; i++) {
 		tasks[i].pid = i + 1;
 		tasks[i].seed = i + 1;

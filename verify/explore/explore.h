@@ -38,8 +38,6 @@ typedef struct {
 	struct sync sync;
 } spinlock_t;
 
-#define DEFINE_SPINLOCK(name)	spinlock_t name __world
-
 enum op_kind {
 	OP_STEP,	/* an operation on memory: always possible */
 	OP_LOCK,	/* possible when the spin lock is free */
@@ -161,6 +159,15 @@ static inline u64 ex_rmw(atomic64_t *a, u64 clear, u64 set, enum ex_order order,
 	return old;
 }
 
+static inline u64 ex_inc(atomic64_t *a, const char *func, int line)
+{
+	ex_yield(OP_STEP, "increment", func, line, NULL, false, 1);
+	ex_access(a);
+	ex_acquire(&a->sync);
+	ex_release(&a->sync, true);
+	return ++a->v;
+}
+
 static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order order,
 			      const char *func, int line)
 {
@@ -187,6 +194,7 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 #define atomic64_or(v, a)		((void)ex_rmw(a, 0, v, EX_RELAXED, __func__, __LINE__))
 #define atomic64_andnot(v, a)		((void)ex_rmw(a, v, 0, EX_RELAXED, __func__, __LINE__))
 #define atomic64_fetch_or(v, a)		ex_rmw(a, 0, v, EX_FULL, __func__, __LINE__)
+#define atomic64_inc_return(a)		ex_inc(a, __func__, __LINE__)
 #define atomic64_try_cmpxchg(a, old, new)						\
 	ex_cmpxchg(a, old, new, EX_FULL, __func__, __LINE__)
 #define atomic64_try_cmpxchg_release(a, old, new)					\

@@ -14,4 +14,7 @@ typedef unsigned __int128 lm_u128;
 #define lm_read_unlock()		rcu_read_unlock()
 #define lm_shrinker_data(shrinker)	((void *)(shrinker))
 
+/* Nobody asks for more than the pid of an owner. */
+struct lm_owner_note { };
+
 #endif /* _VERIFY_COMPAT_H */

@@ -24,6 +24,7 @@ void kmem_cache_free(struct kmem_cache *cache, void *ptr);
 #define kmalloc(size, gfp)	((void *)NULL)
 #define kcalloc(n, size, gfp)	((void *)NULL)
 #define kvcalloc(n, size, gfp)	((void *)NULL)
+#define kvzalloc(size, gfp)	((void *)NULL)
 #define kfree(ptr)		((void)(ptr))
 #define kvfree(ptr)		((void)(ptr))
 #define kfree_rcu(ptr, member)	((void)(ptr))

@@ -32,6 +32,8 @@ typedef unsigned int gfp_t;
 #define GENMASK_ULL(h, l)	((~0ULL >> (63 - (h))) & (~0ULL << (l)))
 #define ilog2(n)		(63 - __builtin_clzll(n))
 #define rounddown_pow_of_two(n)	(1ULL << ilog2(n))
+#define roundup_pow_of_two(n)	rounddown_pow_of_two(2 * (n) - 1)
+#define SZ_1M			(1 << 20)
 #define max(a, b)		((a) > (b) ? (a) : (b))
 #define min(a, b)		((a) < (b) ? (a) : (b))
 #define min_t(type, a, b)	min((type)(a), (type)(b))
@@ -54,6 +56,9 @@ typedef unsigned int gfp_t;
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
 #define struct_size(p, member, n)	(sizeof(*(p)) + sizeof(*(p)->member) * (n))
 #define EXPORT_SYMBOL_GPL(name)
+#define __init
+#define module_param_named(name, var, type, mode)
+#define MODULE_PARM_DESC(name, text)
 #define DEFINE_FREE(name, type, free)
 #define DEFINE_CLASS(name, type, exit, init, args...)	struct no_class_##name
 #define _RET_IP_		0
@@ -76,6 +81,15 @@ static inline u64 get_unaligned_be64(const void *ptr)
 /* Hashes: the constant of linux/hash.h. No model asks for SipHash. */
 #define GOLDEN_RATIO_64		0x61C8864680B583EBull
 #define hash_32(n, bits)	(n)
+/* One bucket of sleepers is enough, and makes all tasks meet in it. */
+#define hash_64(n, bits)	0
+#define hash_ptr(ptr, bits)	ex_bucket(ptr)
+/* The model's: which bucket waiters of a lock stand at. */
+static unsigned int ex_bucket(const void *lock);
+#define spin_lock_init(lock)	((void)(lock))
+#define init_waitqueue_head(wq)	((void)(wq))
+#define num_online_cpus()	1
+#define clamp(n, low, high)	min(max(n, low), high)
 
 typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define siphash_1u64(x, key)		((void)(key), (u64)(x))
@@ -95,6 +109,10 @@ typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define find_pid_ns(nr, ns)	(nr)
 #define pid_task(nr, type)	(&tasks[(nr) - 1])
 #define might_sleep()		do { } while (0)
+#define cond_resched()		do { } while (0)
+/* How long a task sleeps before it looks for a cycle: a jiffy, or for ever. */
+#define msecs_to_jiffies(ms)	(ex_patience - 1)
+extern long ex_patience;
 
 /* Structs that models have no use for */
 struct lockdep_map { };

@@ -21,6 +21,7 @@ typedef struct {
 #define atomic64_set(a, x)		__atomic_store_n(&(a)->v, x, __ATOMIC_RELAXED)
 #define atomic64_or(x, a)		((void)__atomic_fetch_or(&(a)->v, x, __ATOMIC_RELAXED))
 #define atomic64_andnot(x, a)		((void)__atomic_fetch_and(&(a)->v, ~(x), __ATOMIC_RELAXED))
+#define atomic64_inc_return(a)		__atomic_add_fetch(&(a)->v, 1, __ATOMIC_SEQ_CST)
 #define atomic64_fetch_or(x, a)		__atomic_fetch_or(&(a)->v, x, __ATOMIC_SEQ_CST)
 #define cmpxchg_order(a, old, new, order)						\
 	__atomic_compare_exchange_n(&(a)->v, old, new, false, order, __ATOMIC_RELAXED)
@@ -47,7 +48,6 @@ static inline void ex_fail(const char *why)
 
 typedef pthread_mutex_t spinlock_t;
 
-#define DEFINE_SPINLOCK(name)		spinlock_t name = PTHREAD_MUTEX_INITIALIZER
 #define spin_lock(lock)			((void)pthread_mutex_lock(lock))
 #define spin_unlock(lock)		((void)pthread_mutex_unlock(lock))
 #define lockdep_assert_held(lock)	((void)(lock))
