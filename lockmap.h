@@ -33,7 +33,7 @@
  * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order of the map's key comparison; lockdep checks
- *   that order. A batch that is locked while keys are held has to be of larger ones.
+ *   that order, for calls that only read or remove a key too. A batch that is locked while keys are held has to be of larger ones.
  * - No poisoning: the next holder finds the value as the last one left it.
  * - No priority inheritance. For that use struct rt_mutex.
  * - Every function may sleep unless its Context: says otherwise. None may be
@@ -56,6 +56,7 @@
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
+#include <linux/lockdep_types.h>
 #include <linux/module.h>
 #include <linux/types.h>
 
@@ -109,6 +110,8 @@ struct lockmap_entry;
  *	that does not ask for the old value, or destroyed with the map. Runs in the
  *	context of the call that drops the value, with the key locked; may sleep
  *	where the caller may. %NULL for no call
+ * @lock_key: lockdep class of the keys, a static object of the caller's; %NULL for
+ *	the class of the place in the code that calls lockmap_create()
  */
 struct lockmap_params {
 	const char   *name;
@@ -123,6 +126,7 @@ struct lockmap_params {
 	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len);
 	void (*clone)(void *dst, const void *src);
 	void (*release)(void *value);
+	struct lock_class_key *lock_key;
 };
 
 /**
@@ -152,7 +156,8 @@ struct lockmap_batch {
 	struct lockmap_entry *entries[];
 };
 
-struct lockmap *__lockmap_create(const struct lockmap_params *params, struct module *owner);
+struct lockmap *__lockmap_create(const struct lockmap_params *params, struct lock_class_key *key,
+				 const char *site, struct module *owner);
 
 /**
  * lockmap_create() - make an empty map
@@ -162,11 +167,20 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
  * If the calling module is removed without having destroyed the map, a WARN says
  * so.
  *
+ * lockdep takes the keys of all maps of one call site for one class, unless
+ * &lockmap_params.lock_key says otherwise. If keys of two such maps are locked one
+ * inside the other, give each map a lock_key of its own.
+ *
  * Context: Process context. May sleep.
  * Return: the map, to be given to lockmap_destroy(); ERR_PTR(-EINVAL) when a
  * parameter is out of range (the log says which), ERR_PTR(-ENOMEM).
  */
-#define lockmap_create(params...)	__lockmap_create(params, THIS_MODULE)
+#define lockmap_create(params...)							\
+({											\
+	static struct lock_class_key __lockmap_key;					\
+											\
+	__lockmap_create(params, &__lockmap_key, __func__, THIS_MODULE);		\
+})
 
 /**
  * lockmap_destroy() - drop all values and free the map

@@ -109,7 +109,7 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 {
 	int err;
 
-	might_sleep();
+	lm_may_wait(map, data, len, LM_LEAVE_ABSENT, &lm_wait_forever);
 	if (lm_key_is_u64(map, data, len) && likely(map->plain_value)) {
 		err = lm_get_fast(map, data, value);
 		if (likely(!err || err == -ENOENT))

@@ -55,6 +55,7 @@ extern struct kunit_suite lmtest_wait_suite;
 extern struct kunit_suite lmtest_giveup_suite;
 extern struct kunit_suite lmtest_owner_suite;
 extern struct kunit_suite lmtest_cycle_suite;
+extern struct kunit_suite lmtest_crowd_suite;
 extern struct kunit_suite lmtest_softirq_suite;
 extern struct kunit_suite lmtest_prealloc_suite;
 extern struct kunit_suite lmtest_batch_suite;

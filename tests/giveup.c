@@ -238,7 +238,7 @@ static void signal_meets_unlock(struct kunit *test)
 static struct kunit_case giveup_cases[] = {
 	KUNIT_CASE(timeouts),
 	KUNIT_CASE(batch_timeout_is_for_all_keys),
-	KUNIT_CASE_SLOW(only_waiter_gives_up),
+	KUNIT_CASE(only_waiter_gives_up),
 	KUNIT_CASE_SLOW(one_of_four_waiters_gives_up),
 	KUNIT_CASE(batch_gives_up),
 	KUNIT_CASE_SLOW(signal_meets_unlock),

@@ -191,7 +191,7 @@ static void null_map_is_refused(struct kunit *test)
 }
 
 static struct kunit_case key_cases[] = {
-	KUNIT_CASE_SLOW(keys_of_all_sizes),
+	KUNIT_CASE(keys_of_all_sizes),
 	KUNIT_CASE(keys_of_variable_length),
 	KUNIT_CASE(wrong_keys_are_refused),
 	KUNIT_CASE(null_map_is_refused),

@@ -10,6 +10,7 @@
 
 #include "worker.h"
 
+/* A value that says which key it belongs to, in all its words */
 /* A value whose words are all the same */
 struct wide {
 	u64 word[8];
@@ -31,7 +32,7 @@ static bool is_whole(const struct wide *v)
 
 /*
  * Threads that change a value without a pause, each time under its lock, do not
- * keep a reader from it. The reader sees no half of a change.
+ * keep a reader from it, who sees no half of a change.
  */
 static int change_always(struct worker *w)
 {
@@ -107,7 +108,7 @@ static void readers_get_their_turn(struct kunit *test)
  */
 
 /**
- * struct slow_lookup - a lookup that takes its time; there is one at a time
+ * struct slow_lookup - one at a time
  * @task: the next comparison of this task is slow
  * @begun: it compares
  * @over: entries were freed meanwhile: it may go on

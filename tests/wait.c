@@ -245,9 +245,9 @@ static void waiter_gets_in_between_greedy_holders(struct kunit *test)
 }
 
 static struct kunit_case wait_cases[] = {
-	KUNIT_CASE_SLOW(every_call_waits_for_the_holder),
+	KUNIT_CASE(every_call_waits_for_the_holder),
 	KUNIT_CASE(trylock_does_not_wait),
-	KUNIT_CASE_SLOW(other_signals_end_no_wait),
+	KUNIT_CASE(other_signals_end_no_wait),
 	KUNIT_CASE_SLOW(no_waiter_starves),
 	KUNIT_CASE_SLOW(waiter_gets_in_between_greedy_holders),
 	{}

@@ -70,8 +70,8 @@ static void visit_each_value_once(struct kunit *test)
 }
 
 /*
- * Insert w->nr new keys, so that tables grow, and remove them, so that tables
- * shrink, again and again, until there were w->key keys in all.
+ * Insert w->nr new keys, so that tables grow, and remove them, so that they shrink;
+ * do so with w->key keys in all.
  */
 static int insert_and_remove_many(struct worker *w)
 {
@@ -122,7 +122,7 @@ static void visit_each_value_once_while_tables_resize(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, insert_nr(map, n, n), 0);
 	inserter = lmtest_worker_create(test, insert_and_remove_many, map, "inserter");
 	inserter->nr = scaled(40000);
-	inserter->key = 4 * inserter->nr;
+	inserter->key = 20 * inserter->nr;
 	lmtest_worker_start(test, inserter);
 	for (unsigned int t = 0; t < 2; t++) {
 		visits[t].nr = nr;

@@ -40,7 +40,7 @@ int main(void)
 
 	if (lm_acquire(&lock, old, owner)) {
 		check(!(old & (LM_LOCKED | LM_DEAD)), "only what is free and alive can be locked");
-		check(lock.word.v == (old | LM_LOCKED | owner), "LOCKED and the owner are set");
+		check(lock.word.v == (old | LM_LOCKED | owner), "only LOCKED and the owner are set");
 		check((old & LM_OWNER) || (lock.word.v & LM_OWNER) == owner,
 		      "the owner is the caller");
 	} else {
@@ -53,7 +53,7 @@ int main(void)
 		check(set != LM_IDLE || (old & LM_IDLE), "a fast unlock has nothing for the ring");
 		check(lock.word.v == lm_word_unlocked(old, set), "a fast unlock is an unlock");
 	} else {
-		check(lock.word.v == old, "a failed fast unlock changes nothing");
+		check(lock.word.v == old, "an unlock that is left to the slow path changes nothing");
 	}
 	return 0;
 }

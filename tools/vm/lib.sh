@@ -54,14 +54,14 @@ build_kernel() {
 # without lockmap_, if there is one, else of a case of any suite.
 # usage: kunit_glob FILTER
 kunit_glob() {
-	local suites suite=${1%%.*} case='*'
+	local suites suite=${1%%.*} case=*
 	# tests/NAME.c has the suite lockmap_NAME.
 	suites=$(cd "$LOCKMAP_TOP" && find tests -name '*.c' -printf 'lockmap_%f\n' 2>/dev/null | sed 's/\.c$//')
 	case $1 in
 	*.*)	case=${1#*.} ;;
 	lockmap*) ;;
 	*)	if ! grep -qxF "lockmap_$suite" <<<"$suites"; then
-			suite='*' case=$1
+			suite=* case=$1
 		fi ;;
 	esac
 	! grep -qxF "lockmap_$suite" <<<"$suites" || suite=lockmap_$suite

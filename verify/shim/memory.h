@@ -54,7 +54,6 @@ typedef struct { long v; } atomic_long_t;
 #define raw_cpu_ptr(ptr)	(ptr)
 #define per_cpu_ptr(ptr, cpu)	((void)(cpu), ptr)
 #define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < 1; (cpu)++)
-/* Of constants, so there is nothing to order. */
 #define smp_load_acquire(ptr)	(*(ptr))
 #define cmpxchg(ptr, old, new)	((void)(ptr), (void)(new), (old))
 #define cmpxchg_release(ptr, old, new)	cmpxchg(ptr, old, new)
