@@ -79,9 +79,10 @@ static void lm_lockdep_acquire(struct lockmap_entry *entry, const struct lm_wait
 	/* A lock that belongs to no task is none that lockdep can follow. */
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || !in_task())
 		return;
-	data = lm_entry_key_rcu(entry->map, entry, &len);
-	if (!mode->try)
+	if (!mode->try) {
+		data = lm_entry_key_rcu(entry->map, entry, &len);
 		lm_check_order(entry->map, data, len);
+	}
 	lock_acquire_exclusive(&entry->dep_map, 0, mode->try, NULL, ip);
 	entry->annotated = true;
 }

@@ -255,8 +255,7 @@ static bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *spins)
 			return true;
 		/* Most locks are held for less than it takes to find the owner. */
 		if (++round == LM_SPIN_ROUNDS)
-			task = pid_task(find_pid_ns(owner >> LM_OWNER_SHIFT, &init_pid_ns),
-					PIDTYPE_PID);
+			task = pid_task(find_pid_ns(lm_word_pid(old), &init_pid_ns), PIDTYPE_PID);
 	} while (round < LM_SPIN_ROUNDS ||
 		 (round < LM_SPIN_LIMIT && task && lm_owner_on_cpu(task)));
 	return false;
