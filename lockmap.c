@@ -11,7 +11,7 @@
  * it in the list below, and no function is declared before it is defined.
  *
  * A map is an rhashtable of entries, in shards (table.c). An entry has a key, the
- * key's lock and a value. The lock is one word (word.c): whoever holds a key, or
+ * key's lock and a value. The lock is one word (word.c): a task that holds a key, or
  * waits for it, or has given it a value, keeps the entry by a bit of that word.
  * Tasks that wait stand on wait queues (wait.c). An entry that nothing keeps is
  * idle, and a clock hand decides how long it stays (clock.c).
