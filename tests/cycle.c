@@ -125,32 +125,19 @@ static void cycles_are_refused(struct kunit *test)
 /* A task that gave up waiting, and still holds its key, is not part of a cycle any more. */
 static void ended_waits_close_no_cycle(struct kunit *test)
 {
-	static const struct {
-		enum op op;
-		int sig;
-		int error;
-	} endings[] = {
-		{ OP_LOCK_INTERRUPTIBLE, SIGUSR1, -EINTR },
-		{ OP_LOCK_KILLABLE, SIGKILL, -EINTR },
-		{ OP_LOCK_TIMEOUT, 0, -ETIMEDOUT },
-		{ OP_BATCH_INTERRUPTIBLE, SIGUSR1, -EINTR },
-		{ OP_BATCH_KILLABLE, SIGKILL, -EINTR },
-		{ OP_BATCH_TIMEOUT, 0, -ETIMEDOUT },
-	};
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(endings); i++) {
-		unsigned long timeout = endings[i].sig ? PATIENCE : HZ / 4;
+	for (unsigned int i = 0; i < NR_ENDINGS; i++) {
+		unsigned long timeout = lmtest_endings[i].sig ? PATIENCE : HZ / 4;
 		struct cycle *c = create_cycle(test, 3);
 		struct lockmap_entry *last = lmtest_hold(test, c->map[0], 2);
 		struct worker *w[2];
 		int error;
 
-		w[1] = start_task(test, c, 1, endings[i].op, timeout);
+		w[1] = start_task(test, c, 1, lmtest_endings[i].op, timeout);
 		lmtest_expect_waiting(test, w[1]);
 		w[0] = start_task(test, c, 0, OP_LOCK, 0);
 		lmtest_expect_waiting(test, w[0]);
-		if (endings[i].sig)
-			send_sig(endings[i].sig, w[1]->task, 1);
+		if (lmtest_endings[i].sig)
+			send_sig(lmtest_endings[i].sig, w[1]->task, 1);
 		/* It is not in the call any more, but at the gate. */
 		for (unsigned long end = jiffies + PATIENCE;
 		     !READ_ONCE(w[1]->count) && time_before(jiffies, end);)
@@ -161,9 +148,9 @@ static void ended_waits_close_no_cycle(struct kunit *test)
 		error = wait_for_key(c, 0, OP_LOCK_TIMEOUT, 2);
 		lockdep_on();
 		KUNIT_EXPECT_EQ_MSG(test, error, -ETIMEDOUT, "%s, signal %d",
-				    lmtest_op_name[endings[i].op], endings[i].sig);
+				    lmtest_op_name[lmtest_endings[i].op], lmtest_endings[i].sig);
 		lmtest_open_gate(test);
-		KUNIT_EXPECT_EQ(test, lmtest_join(test, w[1]), endings[i].error);
+		KUNIT_EXPECT_EQ(test, lmtest_join(test, w[1]), lmtest_endings[i].error);
 		KUNIT_EXPECT_EQ(test, lmtest_join(test, w[0]), 0);
 		lockmap_unlock(last);
 		end_cycle(test, c);

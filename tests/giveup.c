@@ -78,39 +78,23 @@ static void batch_timeout_is_for_all_keys(struct kunit *test)
 	lmtest_expect_unlocked(test, map, 0, 7);
 }
 
-/* The ways in which a wait can end without the key: by a signal, or else by its timeout */
-static const struct {
-	enum op op;
-	int sig;
-	int error;
-} endings[] = {
-	{ OP_LOCK_INTERRUPTIBLE, SIGUSR1, -EINTR },
-	{ OP_LOCK_INTERRUPTIBLE, SIGKILL, -EINTR },
-	{ OP_LOCK_KILLABLE, SIGKILL, -EINTR },
-	{ OP_LOCK_TIMEOUT, 0, -ETIMEDOUT },
-	{ OP_BATCH_INTERRUPTIBLE, SIGUSR1, -EINTR },
-	{ OP_BATCH_INTERRUPTIBLE, SIGKILL, -EINTR },
-	{ OP_BATCH_KILLABLE, SIGKILL, -EINTR },
-	{ OP_BATCH_TIMEOUT, 0, -ETIMEDOUT },
-};
-
 static unsigned long ending_timeout(unsigned int i)
 {
-	return endings[i].sig ? PATIENCE : HZ / 8;
+	return lmtest_endings[i].sig ? PATIENCE : HZ / 8;
 }
 
 static void end_wait(struct kunit *test, struct worker *w, unsigned int i)
 {
-	if (endings[i].sig)
-		send_sig(endings[i].sig, w->task, 1);
-	KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), endings[i].error, "%s, signal %d",
-			    lmtest_op_name[endings[i].op], endings[i].sig);
+	if (lmtest_endings[i].sig)
+		send_sig(lmtest_endings[i].sig, w->task, 1);
+	KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), lmtest_endings[i].error, "%s, signal %d",
+			    lmtest_op_name[lmtest_endings[i].op], lmtest_endings[i].sig);
 }
 
 /* The key is not locked by the waiter that gave up, who leaves nothing behind. */
 static void only_waiter_gives_up(struct kunit *test)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(endings); i++)
+	for (unsigned int i = 0; i < NR_ENDINGS; i++)
 		for (unsigned int present = 0; present < 2; present++) {
 			struct lockmap *map = lmtest_create_u64(test);
 			struct lockmap_entry *entry;
@@ -119,7 +103,7 @@ static void only_waiter_gives_up(struct kunit *test)
 			if (present)
 				KUNIT_EXPECT_EQ(test, insert_nr(map, 5, 50), 0);
 			entry = lmtest_hold(test, map, 5);
-			w = lmtest_start_op(test, map, endings[i].op, 5, ending_timeout(i));
+			w = lmtest_start_op(test, map, lmtest_endings[i].op, 5, ending_timeout(i));
 			lmtest_expect_waiting(test, w);
 			end_wait(test, w, i);
 			KUNIT_EXPECT_EQ(test, trylock_error(map, 5), -EBUSY);
@@ -129,7 +113,7 @@ static void only_waiter_gives_up(struct kunit *test)
 
 			/* The next one waits and gets the key as ever. */
 			entry = lmtest_hold(test, map, 5);
-			w = lmtest_start_op(test, map, endings[i].op, 5, PATIENCE);
+			w = lmtest_start_op(test, map, lmtest_endings[i].op, 5, PATIENCE);
 			lmtest_expect_waiting(test, w);
 			lockmap_unlock(entry);
 			KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
@@ -142,7 +126,7 @@ static void one_of_four_waiters_gives_up(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create_u64(test);
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(endings); i++)
+	for (unsigned int i = 0; i < NR_ENDINGS; i++)
 		for (unsigned int quitter = 0; quitter < 4; quitter++) {
 			struct lockmap_entry *entry = lmtest_hold(test, map, 5);
 			struct worker *w[4];
@@ -151,7 +135,7 @@ static void one_of_four_waiters_gives_up(struct kunit *test)
 				enum op op = t % 2 ? OP_BATCH : OP_LOCK;
 
 				if (t == quitter)
-					op = endings[i].op;
+					op = lmtest_endings[i].op;
 				w[t] = lmtest_start_op(test, map, op, 5, ending_timeout(i));
 				lmtest_expect_waiting(test, w[t]);
 			}
@@ -175,15 +159,15 @@ static void batch_gives_up(struct kunit *test)
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_key *keys = lmtest_make_keys(test, 1, 5);
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(endings); i++) {
+	for (unsigned int i = 0; i < NR_ENDINGS; i++) {
 		struct lockmap_entry *entry;
 		struct worker *w, *next;
 
-		if (endings[i].op < OP_BATCH)
+		if (lmtest_endings[i].op < OP_BATCH)
 			continue;
 		entry = lmtest_hold(test, map, 3);
 		lmtest_shuffle_keys(keys, 5, i);
-		w = lmtest_start_batch(test, map, endings[i].op, keys, 5, ending_timeout(i));
+		w = lmtest_start_batch(test, map, lmtest_endings[i].op, keys, 5, ending_timeout(i));
 		lmtest_expect_waiting(test, w);
 		KUNIT_EXPECT_EQ(test, trylock_error(map, 1), -EBUSY);
 		KUNIT_EXPECT_EQ(test, trylock_error(map, 2), -EBUSY);

@@ -59,6 +59,17 @@ struct worker {
 	u64 longest;
 };
 
+/* A way in which a wait can end without the key: by a signal, or else by its timeout. */
+struct ending {
+	enum op op;
+	int sig;
+	int error;
+};
+
+#define NR_ENDINGS	8
+
+extern const struct ending lmtest_endings[NR_ENDINGS];
+
 /* For the case. */
 
 struct worker *lmtest_worker_create(struct kunit *test, int (*fn)(struct worker *w),
