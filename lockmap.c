@@ -13,18 +13,17 @@
  * A map is an rhashtable of entries, in shards (table.c). An entry has a key, the
  * key's lock and a value. The lock is one word (word.c): a task that holds a key, or
  * waits for it, or has given it a value, keeps the entry by a bit of that word.
- * Tasks that wait stand on wait queues (wait.c). An entry that nothing keeps is
+ * Tasks that wait stand at turnstiles (wait.c). An entry that nothing keeps is
  * idle, and a clock hand decides how long it stays (clock.c).
  *
  * Lock order
  *
  * key lock (may sleep); of several keys, in the order of their comparison
  *   bucket lock of rhashtable
- *   wait queue's lock
- *     lm_sleepers_lock (deadlock.c)
+ *   lock of a bucket of waiting tasks (turnstile.c)
+ *   lock of a bucket of sleepers (deadlock.c)
  *
- * A bucket's lock and a wait queue's lock never nest. lm_maps_lock (map.c) is taken
- * with nothing held.
+ * The last three never nest. lm_maps_lock (map.c) is taken with nothing held.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -43,10 +42,12 @@
 #include "core/word.c"		/* the state word of a lock */
 #include "core/key.c"		/* checking, hashing, comparing and showing keys */
 #include "core/observe.c"	/* lockdep, tracepoints, counters, messages */
+#include "core/misuse.c"	/* callers that use what they do not hold */
 
 /* Waiting */
 #include "core/deadlock.c"	/* cycles of waiting tasks */
-#include "core/wait.c"		/* queues, sleeping, hand-off */
+#include "core/turnstile.c"	/* where waiting tasks stand */
+#include "core/wait.c"		/* spinning, sleeping, hand-off */
 
 /* Entries */
 #include "core/table.c"		/* rhashtable: lookup, publish, evict */
@@ -67,9 +68,15 @@ static int __init lockmap_init(void)
 {
 	int err;
 
-	err = lm_maps_init();
+	lm_sleepers_init();
+	err = lm_turnstiles_init();
 	if (err)
 		return err;
+	err = lm_maps_init();
+	if (err) {
+		lm_turnstiles_exit();
+		return err;
+	}
 	lm_debugfs_init();
 	return 0;
 }
@@ -79,6 +86,7 @@ static void __exit lockmap_exit(void)
 	lm_maps_exit();
 	lm_batch_exit();
 	lm_debugfs_exit();
+	lm_turnstiles_exit();
 }
 
 /* If built in, before the modules that use it. */

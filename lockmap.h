@@ -31,9 +31,12 @@
  *   task, and any context unlocks it. A task is known by its pid: do not hold a
  *   lock across execve(), which may change the pid.
  * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
+ * - If tasks wait for each other's keys in a cycle, the wait of one of them fails
+ *   with -EDEADLK, some tens of milliseconds later.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order of the map's key comparison; lockdep checks
- *   that order. A batch that is locked while keys are held has to be of larger ones.
+ *   that order, also for calls that only read or remove a key. A batch that is
+ *   locked while keys are held has to be of larger ones.
  * - No poisoning: the next holder finds the value as the last one left it.
  * - No priority inheritance. For that use struct rt_mutex.
  * - Every function may sleep unless its Context: says otherwise. None may be
@@ -56,6 +59,7 @@
 #include <linux/cleanup.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
+#include <linux/lockdep_types.h>
 #include <linux/module.h>
 #include <linux/types.h>
 
@@ -74,8 +78,8 @@ struct lockmap_entry;
 
 /**
  * struct lockmap_params - what kind of map lockmap_create() makes
- * @name: the name of the map in lockdep, tracepoints, debugfs and messages; needed,
- *	and copied
+ * @name: the name of the map in tracepoints, debugfs and messages; needed, and
+ *	copied
  * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
  *	the longest that will be used
  * @value_len: bytes of a value; 0 for a set (a key is there or not) or for
@@ -109,6 +113,8 @@ struct lockmap_entry;
  *	that does not ask for the old value, or destroyed with the map. Runs in the
  *	context of the call that drops the value, with the key locked; may sleep
  *	where the caller may. %NULL for no call
+ * @lock_key: lockdep class of the keys, a static object of the caller's; %NULL for
+ *	the class of the place in the code that calls lockmap_create()
  */
 struct lockmap_params {
 	const char   *name;
@@ -123,6 +129,7 @@ struct lockmap_params {
 	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len);
 	void (*clone)(void *dst, const void *src);
 	void (*release)(void *value);
+	struct lock_class_key *lock_key;
 };
 
 /**
@@ -152,7 +159,8 @@ struct lockmap_batch {
 	struct lockmap_entry *entries[];
 };
 
-struct lockmap *__lockmap_create(const struct lockmap_params *params, struct module *owner);
+struct lockmap *__lockmap_create(const struct lockmap_params *params, struct lock_class_key *key,
+				 const char *site, struct module *owner);
 
 /**
  * lockmap_create() - make an empty map
@@ -162,19 +170,30 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
  * If the calling module is removed without having destroyed the map, a WARN says
  * so.
  *
+ * lockdep takes the keys of all maps of one call site for one class, named for the
+ * calling function, unless &lockmap_params.lock_key says otherwise. A DEFINE_LOCKMAP()
+ * is one call site. lockdep reports a task that holds keys of two maps of one class:
+ * give each of these maps a lock_key of its own.
+ *
  * Context: Process context. May sleep.
  * Return: the map, to be given to lockmap_destroy(); ERR_PTR(-EINVAL) when a
  * parameter is out of range (the log says which), ERR_PTR(-ENOMEM).
  */
-#define lockmap_create(params...)	__lockmap_create(params, THIS_MODULE)
+#define lockmap_create(params...)							\
+({											\
+	static struct lock_class_key __lockmap_key;					\
+											\
+	__lockmap_create(params, &__lockmap_key, __func__, THIS_MODULE);		\
+})
 
 /**
  * lockmap_destroy() - drop all values and free the map
  * @map: the map; %NULL and error pointers are ignored
  *
  * No key may be held and no call on the map may be in progress. If a key is
- * held all the same, a WARN tells the map's name and the number of keys held, and
- * the map is leaked rather than freed under its users. Entries made by
+ * held all the same, a WARN tells the map's name, the number of keys held, and how
+ * many of them by tasks that have ended; and the map is leaked rather than freed
+ * under its users. Entries made by
  * lockmap_entry_alloc() have to be used or freed before.
  *
  * Context: Process context. May sleep.
@@ -187,12 +206,17 @@ void lockmap_destroy(struct lockmap *map);
  * @key: the key's bytes; not needed after the return
  * @len: length of the key, in bytes
  *
+ * A task that holds the key already is refused at once. A cycle of tasks that wait
+ * for each other is noticed after they have slept for a while: within some tens of
+ * milliseconds after the last of them went to sleep, one of them is refused, which
+ * need not be that last one, and the others go on. A chain of tasks that is no cycle
+ * is never refused, however long it is.
+ *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the entry, locked; ERR_PTR(-EINVAL) for a wrong @len or a %NULL,
  * ERR_PTR(-ENOMEM) when the key was new and there was no memory,
- * ERR_PTR(-EDEADLK) when the caller holds the key already, or when waiting would
- * close a cycle of tasks that wait for each other, or would be behind a chain of
- * more than 1024 tasks each of which waits for the next.
+ * ERR_PTR(-EDEADLK) when the caller holds the key already, or when its wait is the
+ * one that is refused in a cycle of tasks that wait for each other.
  */
 struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len);
 
@@ -224,6 +248,8 @@ struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key
  * @key: the key's bytes
  * @len: length of the key, in bytes
  * @timeout: how long to wait, in jiffies; 0 not to wait
+ *
+ * A wait that is too short for a cycle to be noticed ends with -ETIMEDOUT.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock(), and ERR_PTR(-ETIMEDOUT).
@@ -297,7 +323,9 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
  *	and error pointers are ignored
  *
  * Called by the task that locked the key; an entry that was disowned, or locked in
- * softirq, is unlocked by any task or softirq. Never sleeps.
+ * softirq, is unlocked by any task or softirq. Never sleeps. With
+ * CONFIG_LOCKMAP_DEBUG, an unlock of a key that another task holds, or no task any
+ * more, is a WARN and does nothing; without, only the latter is, and once.
  *
  * Context: Process context; for an entry that belongs to no task, softirq too.
  */
@@ -464,8 +492,8 @@ bool lockmap_is_empty(struct lockmap *map);
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
  * when the caller holds a key of the map; -EDEADLK as well, with some values
- * visited, when a key is held by a task that waits for one that the caller holds
- * of another map; -EINVAL if @map or @fn is %NULL.
+ * visited, when its wait for a key is the one that is refused in a cycle, which
+ * takes a key of another map that the caller holds; -EINVAL if @map or @fn is %NULL.
  */
 int lockmap_for_each(struct lockmap *map,
 		     int (*fn)(const void *key, size_t len, void *value, void *arg), void *arg);

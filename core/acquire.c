@@ -58,7 +58,7 @@ static noinline void lm_unlock_uncommon(struct lockmap_entry *entry, u64 set)
 		rcu_read_unlock();
 		return;
 	}
-	old = lm_unlock_slow(&entry->lock, lm_wq(map, entry), set);
+	old = lm_unlock_slow(&entry->lock, set);
 	if (set & ~old & LM_IDLE)
 		lm_ring_add(map, hash, entry);
 	rcu_read_unlock();
@@ -106,41 +106,37 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
 		    const struct lm_wait_mode *mode)
 	__releases(RCU)
 {
-	wait_queue_head_t *wq = lm_wq(key->map, entry);
 	struct lm_waiter waiter;
 	int err;
 
-	if (!lm_enqueue(&entry->lock, wq, &waiter, owner)) {
+	if (!lm_enqueue(&entry->lock, &waiter, owner)) {
 		rcu_read_unlock();
 		return -EAGAIN;
 	}
 	/* From here on it cannot become another key's. Did it before? */
 	if (unlikely(!lm_match(key, entry))) {
-		if (lm_leave(wq, &waiter))
+		if (lm_leave(&waiter))
 			lm_requeue_idle(entry);
 		else
 			lm_unlock(entry);
 		rcu_read_unlock();
 		return -EAGAIN;
 	}
-	/* Tell lockdep now: once the task has left the queue, this may be no entry. */
-	if (!mode->batch)
-		lm_lockdep_wait(key, entry);
 	rcu_read_unlock();
 
 	lm_note_contended(key, entry);
-	err = lm_wait(wq, &waiter, mode->state, lm_time_left(mode));
+	err = lm_wait(&waiter, mode->state, lm_time_left(mode));
 	if (err) {
 		rcu_read_lock();
-		if (!lm_leave(wq, &waiter))
+		if (!lm_leave(&waiter))
 			err = 0;	/* the lock was granted at the last moment */
 		else if (waiter.result == LM_WAITING)
 			lm_requeue_idle(entry);
 		rcu_read_unlock();
 	}
 	lm_note_wait(key, entry, &waiter, err);
-	if (err == -EDEADLK)
-		lm_report_refusal(key);
+	if (waiter.deadlock)
+		lm_report_refusal(key, err);
 	return err;
 }
 
@@ -242,15 +238,20 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 		if (!new)
 			return ERR_PTR(-ENOMEM);
 		err = lm_entry_publish(key, new, owner);
-		if (!err)
+		if (!err) {
+			lm_debug_own(new);
 			return new;
+		}
 		err = err == -EEXIST ? -EAGAIN : lm_wait_for_table(mode, err) ?: -EAGAIN;
 		look = true;
 	} while (err == -EAGAIN);
 
 	if (new)
 		lm_entry_free(new);
-	return err ? ERR_PTR(err) : entry;
+	if (err)
+		return ERR_PTR(err);
+	lm_debug_own(entry);
+	return entry;
 }
 
 /*
@@ -269,6 +270,8 @@ static __always_inline struct lockmap_entry *lm_lock_fast(struct lockmap *map, c
 	if (likely(entry) && unlikely(!lm_acquire(&entry->lock, key.word, lm_current_owner())))
 		entry = ERR_PTR(-EBUSY);
 	lm_read_unlock();
+	if (!IS_ERR_OR_NULL(entry))
+		lm_debug_own(entry);
 	return entry;
 }
 
@@ -286,15 +289,27 @@ static noinline struct lockmap_entry *lm_lock_general(struct lockmap *map, const
 	return lm_lock_slow(&key, NULL, if_absent, mode);
 }
 
-/* Lock a key without telling lockdep. */
+/* What a call may do, for the checks that some kernels make. */
+static __always_inline void lm_may_wait(struct lockmap *map, const void *data, size_t len,
+					enum lm_if_absent if_absent,
+					const struct lm_wait_mode *mode)
+{
+	if (mode->try)
+		return;
+	might_sleep();
+	lm_lockdep_may_lock_key(map, data, len);
+	if (if_absent != LM_LEAVE_ABSENT)
+		lm_lockdep_may_alloc(map);
+}
+
+/* Lock a key without telling lockdep that it was taken. */
 static __always_inline struct lockmap_entry *
 lm_lock_unannotated(struct lockmap *map, const void *data, size_t len,
 		    enum lm_if_absent if_absent, const struct lm_wait_mode *mode)
 {
 	struct lockmap_entry *entry = ERR_PTR(-EBUSY);
 
-	if (!mode->try)
-		might_sleep();
+	lm_may_wait(map, data, len, if_absent, mode);
 	if (lm_key_is_u64(map, data, len))
 		entry = lm_lock_fast(map, data);
 	if (!IS_ERR(entry) && (entry || if_absent == LM_LEAVE_ABSENT))
@@ -386,8 +401,8 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
 		lm_entry_free(new);
 		return ERR_PTR(-EINVAL);
 	}
-	might_sleep();
 	data = lm_entry_key_rcu(map, new, &len);
+	lm_may_wait(map, data, len, LM_LEAVE_ABSENT, &lm_wait_forever);
 	key = lm_key(map, map->key_kind, data, len);
 	key.hash = new->hash;
 	entry = lm_lock_slow(&key, new, LM_LEAVE_ABSENT, &lm_wait_forever);
@@ -399,13 +414,7 @@ EXPORT_SYMBOL_GPL(lockmap_lock_prealloc);
 
 void lockmap_unlock(struct lockmap_entry *entry)
 {
-	u64 word;
-
-	if (IS_ERR_OR_NULL(entry))
-		return;
-	word = atomic64_read(&entry->lock.word);
-	if (WARN_ONCE(!(word & LM_LOCKED), "lockmap: %s: unlock of a key that is not locked\n",
-		      word & LM_DEAD ? "?" : lm_name(entry->map)))
+	if (IS_ERR_OR_NULL(entry) || lm_misused_unlock(entry))
 		return;
 	lm_unlock_annotated(entry, _RET_IP_);
 }
@@ -413,6 +422,8 @@ EXPORT_SYMBOL_GPL(lockmap_unlock);
 
 void lockmap_entry_disown(struct lockmap_entry *entry)
 {
+	if (lm_misused(entry, "disown"))
+		return;
 	lm_lockdep_release(entry, _RET_IP_);
 	atomic64_andnot(LM_OWNER, &entry->lock.word);
 }

@@ -177,7 +177,7 @@ static void lm_batch_prefetch(struct lockmap *map, const struct lockmap_key *con
 	rcu_read_lock();
 	for (i = 0; i < n; i++) {
 		key = lm_key_u64(map, keys[i]->data);
-		buckets[i] = lm_bucket(&key);
+		buckets[i] = lm_table_bucket(&key);
 		prefetch(buckets[i]);
 	}
 	for (i = 0; i < n; i++) {
@@ -222,7 +222,6 @@ static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct loc
 	struct lockmap_batch *batch;
 	int err;
 
-	mode.batch = true;
 	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &mode));
 	if (IS_ERR(batch))
 		return batch;

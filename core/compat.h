@@ -54,6 +54,50 @@
 #define lm_contention_end(lock, ret)	do { } while (0)
 #endif
 
+/* With CONFIG_LOCKMAP_DEBUG an entry knows more of its owner than the pid. */
+#ifdef CONFIG_LOCKMAP_DEBUG
+struct lm_owner_note {
+	u64 start;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+};
+
+static inline void lm_owner_note(struct lm_owner_note *note, const struct task_struct *task)
+{
+	note->start = task->start_time;
+	note->pid = task->pid;
+	memcpy(note->comm, task->comm, TASK_COMM_LEN);
+}
+
+static inline bool lm_owner_is(const struct lm_owner_note *note, const struct task_struct *task)
+{
+	/* A task that was just given the lock has not noted itself yet: it passes. */
+	return data_race(note->pid != task->pid || note->start == task->start_time);
+}
+
+static inline const char *lm_owner_comm(const struct lm_owner_note *note)
+{
+	return note->comm;
+}
+#else
+struct lm_owner_note {
+};
+
+static inline void lm_owner_note(struct lm_owner_note *note, const struct task_struct *task)
+{
+}
+
+static inline bool lm_owner_is(const struct lm_owner_note *note, const struct task_struct *task)
+{
+	return true;
+}
+
+static inline const char *lm_owner_comm(const struct lm_owner_note *note)
+{
+	return "?";
+}
+#endif
+
 /* Compilers for 32 bits have no 128-bit integers. */
 #ifdef __SIZEOF_INT128__
 #define LM_HAS_INT128	1

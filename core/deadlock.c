@@ -1,129 +1,221 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Refuse a wait that would close a cycle of waiting tasks.
+ * Refuse a wait that closes a cycle of waiting tasks.
  *
  * A task waits for one lock at most, and a lock has one owner at most. So from
- * a lock that a task is about to sleep for leads one chain: its owner, the lock
- * that the owner sleeps for, the owner of that, and so on. If the chain leads
- * back to the task, no task of it would ever run again.
+ * the lock that a task waits for leads one chain: its owner, the lock that the
+ * owner waits for, the owner of that, and so on. If the chain leads back to the
+ * task, no task of it would ever run again.
  *
- * Tasks that sleep are in a hash table, by their owner bits (word.c). A task
- * follows the chain and enters the table in one section of lm_sleepers_lock, and
- * leaves the table together with the wait queue. Hence:
+ * Most waits are short, and cost nothing here: a task sleeps first. One that has
+ * slept for LM_PATIENCE_MS enters the table of sleepers and takes a number, in one
+ * section of its bucket's lock, and then follows the chain once, past sleepers
+ * with lower numbers only. Each task leaves the table by itself, before it leaves
+ * its wait; a waker does not touch the table. Hence:
  *
- * - No cycle survives. Only a task that goes to sleep can close one, since a
- *   task that becomes the owner of a lock does not sleep. The last task of a
- *   cycle to go to sleep finds all others asleep.
- * - No task is refused without a cycle. A task that is in the table does not run
- *   and cannot unlock, so an owner that is read from a lock's word after its task
- *   was found in the table is still the owner; and the lock that the chain leads
- *   back to is the caller's own.
- * - A cycle counts also if one of its tasks is about to leave it, because of a
- *   signal or a timeout that the task has not noticed yet.
- * - A chain of more than LM_CHAIN_MAX tasks is not followed to its end: a wait
- *   behind it is refused, cycle or not.
+ * - Every cycle is found, by one task. The task of the cycle with the highest
+ *   number finds all others in the table: each took its lower number in the
+ *   section in which it entered. No other task of the cycle gets past that one.
+ * - An edge that was followed holds. A sleeper with a lower number has been in the
+ *   same wait since before the walk began, so it has kept the locks that it owns;
+ *   and the walking task itself takes none, but for the one that it may be granted.
+ * - No task is refused without a cycle, however long the chain is. A cycle counts
+ *   also if one of its tasks is about to leave it, because of a signal or a timeout
+ *   that the task has not noticed yet.
+ * - There is no need to look twice: a new edge is made only by a task that enters
+ *   the table later.
+ *
+ * A chain may lead into a cycle that the walking task is no part of. Brent's marker
+ * ("An improved Monte Carlo factorization algorithm", 1980) notices that: an owner
+ * that is met again. That cycle's own last task ends it.
  *
  * A lock that belongs to no task ends the chain, and so does a task that sleeps
  * for anything else.
  *
- * Lock order: the wait queue's lock, then lm_sleepers_lock.
+ * Locking: the bucket's lock, in task context with interrupts on, no lock of
+ * lockmap outside or inside of it. A walk holds one for one step.
  */
-#include <linux/errno.h>
-#include <linux/hashtable.h>
+#include <linux/atomic.h>
+#include <linux/hash.h>
+#include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/list.h>
+#include <linux/log2.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 
 #include "types.h"
 
-/* How long a chain may be: what max_lock_depth is to rt_mutex. Interrupts are off meanwhile. */
-#define LM_CHAIN_MAX		1024U
+/* How long a task sleeps before it looks for a cycle. */
+#define LM_PATIENCE_MS		10
+#define LM_SLEEPER_BUCKETS	1024
+/* A walk looks up from its path after so many steps. */
+#define LM_WALK_STEPS		64
 
-static DEFINE_SPINLOCK(lm_sleepers_lock);
-static DEFINE_HASHTABLE(lm_sleepers, 12);
+/**
+ * struct lm_sleeper_bucket - tasks that have slept for a while
+ * @lock: protects the list and &lm_waiter.number of its tasks
+ * @waiters: linked by &lm_waiter.sleeper_node
+ */
+struct lm_sleeper_bucket {
+	spinlock_t lock;
+	struct hlist_head waiters;
+};
 
-static struct lm_waiter *lm_find_sleeper(u64 owner)
+/* By the hash of the owner bits. */
+static struct lm_sleeper_bucket lm_sleepers[LM_SLEEPER_BUCKETS];
+/* The last number that a task took; atomic. */
+static atomic64_t lm_last_number;
+
+static struct lm_sleeper_bucket *lm_sleeper_bucket(u64 owner)
+{
+	return &lm_sleepers[hash_64(owner, ilog2(LM_SLEEPER_BUCKETS))];
+}
+
+static struct lm_waiter *lm_find_sleeper(struct lm_sleeper_bucket *bucket, u64 owner)
 {
 	struct lm_waiter *waiter;
 
-	lockdep_assert_held(&lm_sleepers_lock);
-	hash_for_each_possible(lm_sleepers, waiter, sleeper_node, owner) {
+	lockdep_assert_held(&bucket->lock);
+	hlist_for_each_entry(waiter, &bucket->waiters, sleeper_node) {
 		if (waiter->owner == owner)
 			return waiter;
 	}
 	return NULL;
 }
 
-/* What the owner of a lock waits for, as a waiter; %NULL if it sleeps for no other lock. */
-static struct lm_waiter *lm_next_in_chain(const struct lm_lock *lock)
+/*
+ * The owner of the lock that a sleeper waits for; 0 for none.
+ *
+ * The sleeper may leave its queue meanwhile, and the lock become another key's. But
+ * RCU keeps its memory: if @waiter is still WAITING here, the lock is freed later
+ * than this section begins.
+ */
+static u64 lm_owner_waited_for(const struct lm_waiter *waiter, const struct lm_waiter *walker)
 {
-	struct lm_waiter *waiter;
-	u64 owner;
+	u64 owner = 0;
 
-	do {
-		owner = atomic64_read(&lock->word) & LM_OWNER;
-		if (!owner)
-			return NULL;
-		waiter = lm_find_sleeper(owner);
-		/* A task in the table keeps its locks: if it owns this one now, it did before. */
-	} while (waiter && (atomic64_read(&lock->word) & LM_OWNER) != owner);
-
-	/* It may have just been given the lock it slept for, and be about to leave the table. */
-	return waiter && waiter->lock != lock ? waiter : NULL;
+	rcu_read_lock();
+	if (READ_ONCE(waiter->result) == LM_WAITING)
+		owner = atomic64_read(&waiter->lock->word) & LM_OWNER;
+	rcu_read_unlock();
+	/* A task that owns what it waits for was just granted it. */
+	if (owner == waiter->owner || (owner == walker->owner && waiter->lock == walker->lock))
+		return 0;
+	return owner;
 }
 
-/* Whether to refuse a wait: it would close a cycle (@cycle), or the chain is too long to say. */
-static bool lm_would_deadlock(const struct lm_waiter *waiter, bool *cycle)
+/* One step along the chain: the owner of what the task @owner waits for; 0 at the end. */
+static u64 lm_next_owner(u64 owner, const struct lm_waiter *walker)
 {
-	const struct lm_waiter *next = waiter;
-	unsigned int n;
+	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(owner);
+	const struct lm_waiter *waiter;
+	u64 next = 0;
 
-	for (n = 0; next && n < LM_CHAIN_MAX; n++) {
-		*cycle = (atomic64_read(&next->lock->word) & LM_OWNER) == waiter->owner;
-		if (*cycle)
-			return true;
-		next = lm_next_in_chain(next->lock);
-	}
+	spin_lock(&bucket->lock);
+	waiter = lm_find_sleeper(bucket, owner);
+	if (waiter && waiter->number < walker->number)
+		next = lm_owner_waited_for(waiter, walker);
+	spin_unlock(&bucket->lock);
 	return next;
 }
 
-/* Note the names of a chain of tasks, which lm_sleepers_lock keeps as it is. */
-static void lm_note_chain(const struct lm_waiter *waiter, bool cycle)
+/* Whether a walk is of no use any more: the wait is over, or about to be. */
+static bool lm_walk_is_over(const struct lm_waiter *walker, unsigned int state)
 {
-	const struct lm_waiter *next = waiter;
+	cond_resched();
+	return READ_ONCE(walker->result) != LM_WAITING || signal_pending_state(state, current);
+}
 
-	if (!lm_note_refusal(cycle))
+/* Whether the wait of a task in the table closes a cycle. */
+static bool lm_closes_cycle(const struct lm_waiter *walker, unsigned int state)
+{
+	unsigned long steps = 0, limit = 1;
+	u64 owner, marker = 0;
+
+	owner = lm_owner_waited_for(walker, walker);
+	while (owner && owner != walker->owner && owner != marker) {
+		/* Brent: move the marker up whenever the number of steps has doubled. */
+		if (++steps == limit) {
+			marker = owner;
+			limit *= 2;
+		}
+		if (steps % LM_WALK_STEPS == 0 && lm_walk_is_over(walker, state))
+			return false;
+		owner = lm_next_owner(owner, walker);
+	}
+	return owner && owner == walker->owner;
+}
+
+/* Note the names of the tasks of a cycle, from the walking task on. */
+static void lm_note_cycle(const struct lm_waiter *walker)
+{
+	struct lm_sleeper_bucket *bucket;
+	const struct lm_waiter *waiter;
+	u64 owner = walker->owner;
+	bool more;
+
+	if (!lm_note_refusal())
 		return;
-	while (next && lm_note_link(next))
-		next = lm_next_in_chain(next->lock);
+	do {
+		bucket = lm_sleeper_bucket(owner);
+		spin_lock(&bucket->lock);
+		waiter = lm_find_sleeper(bucket, owner);
+		rcu_read_lock();
+		/* While it is WAITING, the lock is that of the entry that it waits for. */
+		more = waiter && READ_ONCE(waiter->result) == LM_WAITING && lm_note_link(waiter);
+		rcu_read_unlock();
+		owner = more ? lm_owner_waited_for(waiter, walker) : 0;
+		spin_unlock(&bucket->lock);
+	} while (owner && owner != walker->owner);
+	if (owner)
+		lm_note_closed();
 }
 
 /**
- * lm_sleepers_add() - enter the table of sleeping tasks
- * @waiter: on its wait queue, whose lock is held
+ * lm_sleepers_add() - enter the table of sleepers, and look for a cycle
+ * @waiter: the caller's, on its wait queue
+ * @state: the state that the caller sleeps in
  *
- * Return: 0; -EDEADLK when the wait would close a cycle, or its chain is too long.
+ * Context: Task context, no lock of lockmap held.
+ * Return: whether the wait closes a cycle, and is to end.
  */
-static int lm_sleepers_add(struct lm_waiter *waiter)
+static bool lm_sleepers_add(struct lm_waiter *waiter, unsigned int state)
 {
-	int err = -EDEADLK;
-	bool cycle;
+	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(waiter->owner);
 
-	spin_lock(&lm_sleepers_lock);
-	if (lm_would_deadlock(waiter, &cycle)) {
-		lm_note_chain(waiter, cycle);
-	} else {
-		hash_add(lm_sleepers, &waiter->sleeper_node, waiter->owner);
-		err = 0;
+	spin_lock(&bucket->lock);
+	waiter->number = atomic64_inc_return(&lm_last_number);
+	hlist_add_head(&waiter->sleeper_node, &bucket->waiters);
+	spin_unlock(&bucket->lock);
+
+	if (lm_closes_cycle(waiter, state)) {
+		lm_note_cycle(waiter);
+		return true;
 	}
-	spin_unlock(&lm_sleepers_lock);
-	return err;
+	lm_check_owner_lives(waiter);
+	return false;
 }
 
-/* Leave the table, if in it. The wait queue's lock is held. */
+/* Leave the table, if in it. Comes before the caller does anything about its wait. */
 static void lm_sleepers_remove(struct lm_waiter *waiter)
 {
-	if (hlist_unhashed(&waiter->sleeper_node))
+	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(waiter->owner);
+
+	/* Neighbours in the list may write the pointer, but not whether there is one. */
+	if (hlist_unhashed_lockless(&waiter->sleeper_node))
 		return;
-	spin_lock(&lm_sleepers_lock);
-	hash_del(&waiter->sleeper_node);
-	spin_unlock(&lm_sleepers_lock);
+	spin_lock(&bucket->lock);
+	hlist_del_init(&waiter->sleeper_node);
+	spin_unlock(&bucket->lock);
+}
+
+static void __init lm_sleepers_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < LM_SLEEPER_BUCKETS; i++)
+		spin_lock_init(&lm_sleepers[i].lock);
 }

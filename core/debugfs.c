@@ -9,8 +9,6 @@
 #include <linux/debugfs.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
-#include <linux/pid.h>
-#include <linux/pid_namespace.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -69,57 +67,66 @@ static void lm_show_task(struct seq_file *m, const char *what, const struct task
 	seq_printf(m, "%s %s/%d", what, task->comm, task->pid);
 }
 
-static void lm_show_owner(struct seq_file *m, u64 word)
+static void lm_show_owner(struct seq_file *m, const struct lockmap_entry *entry, u64 word)
 {
+	const struct task_struct *task = lm_owner_task(entry, word);
 	pid_t pid = lm_word_pid(word);
-	const struct task_struct *task = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
 
 	if (!pid)
 		seq_puts(m, " held by no task");
 	else if (task)
 		lm_show_task(m, " held by", task);
 	else
-		seq_printf(m, " held by a task that is gone, %d", pid);
+		seq_printf(m, " held by a task that is gone, %s/%d",
+			   lm_owner_comm(&entry->owner_note), pid);
 }
 
-static void lm_show_waiters(struct seq_file *m, struct wait_queue_head *wq,
-			    const struct lm_lock *lock)
+static void lm_show_waiter(struct seq_file *m, const struct lm_waiter *waiter)
 {
-	const struct lm_waiter *waiter;
-	unsigned int nr = 0;
+	/* The waiter has joined the queue before, so the clock is past @since. */
+	u64 waited = ktime_get_ns() - waiter->since;
+
+	lm_show_task(m, ", wanted by", waiter->wait.private);
+	seq_printf(m, " for %llu us", div_u64(waited, NSEC_PER_USEC));
+}
+
+static void lm_show_waiters(struct seq_file *m, const struct lm_lock *lock)
+{
+	struct wait_queue_head *wq = lm_bucket(lock);
+	const struct lm_waiter *head, *waiter;
+	unsigned int nr = 1;
 	unsigned long flags;
-	u64 waited;
 
 	spin_lock_irqsave(&wq->lock, flags);
-	list_for_each_entry(waiter, &wq->head, wait.entry) {
-		if (waiter->lock != lock || nr++ >= LM_WAITERS_SHOWN)
-			continue;
-		lm_show_task(m, ", wanted by", waiter->wait.private);
-		/* Read the clock here: the waiter has joined the queue before. */
-		waited = ktime_get_ns() - waiter->since;
-		seq_printf(m, " for %llu us", div_u64(waited, NSEC_PER_USEC));
+	head = lm_head(wq, lock);
+	if (head) {
+		lm_show_waiter(m, head);
+		list_for_each_entry(waiter, &head->row, row) {
+			if (nr++ >= LM_WAITERS_SHOWN)
+				break;
+			lm_show_waiter(m, waiter);
+		}
 	}
 	spin_unlock_irqrestore(&wq->lock, flags);
 	if (nr > LM_WAITERS_SHOWN)
-		seq_printf(m, ", and by %u more", nr - LM_WAITERS_SHOWN);
+		seq_puts(m, ", and by more");
 }
 
 /* One key that was held a moment ago, if it still is. */
 static void lm_show_held(struct seq_file *m, struct lockmap *map, const struct lm_cursor *cursor)
 {
-	struct lm_key key = lm_key(map, map->key_kind, cursor->key, cursor->len);
+	struct lm_key key = lm_cursor_key(map, cursor);
 	char text[LM_KEY_TEXT];
 	struct lockmap_entry *entry;
 
-	key.hash = bitrev32(cursor->pos);
 	rcu_read_lock();
 	entry = lm_find(&key);
 	if (entry && (key.word & LM_LOCKED)) {
 		lm_key_text(text, sizeof(text), map, key.data, key.len);
 		seq_puts(m, text);
-		lm_show_owner(m, key.word);
+		lm_show_owner(m, entry, key.word);
 		if (key.word & LM_WAITERS)
-			lm_show_waiters(m, lm_wq(map, entry), &entry->lock);
+			lm_show_waiters(m, &entry->lock);
 		seq_putc(m, '\n');
 	}
 	rcu_read_unlock();

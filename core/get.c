@@ -109,7 +109,7 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 {
 	int err;
 
-	might_sleep();
+	lm_may_wait(map, data, len, LM_LEAVE_ABSENT, &lm_wait_forever);
 	if (lm_key_is_u64(map, data, len) && likely(map->plain_value)) {
 		err = lm_get_fast(map, data, value);
 		if (likely(!err || err == -ENOENT))
@@ -122,9 +122,7 @@ EXPORT_SYMBOL_GPL(lockmap_get);
 /*
  * Whether a key has a value, when the caller must not wait for the key: its
  * holder is the caller, or waits for the caller. Then no task changes the value,
- * unless a task of the cycle has given up since, and then the word tells. Or the
- * chain of waiting tasks was too long: then the value is as the holder left it
- * when it went to sleep, or the holder is just changing it.
+ * unless a task of the cycle has given up since, and then the word tells.
  */
 static bool lm_has_value_unlocked(struct lm_key *key)
 {

@@ -139,7 +139,6 @@ static int lm_shards_init(struct lockmap *map, unsigned int nr)
 		err = rhashtable_init(&shard->table, &params);
 		if (err)
 			return err;
-		init_waitqueue_head(&shard->wq);
 		INIT_WORK(&shard->free, lm_shard_free);
 	}
 	return 0;
@@ -151,13 +150,12 @@ static void lm_map_free(struct lockmap *map)
 	lm_debugfs_remove(map);
 	if (map->shrinker)
 		lm_shrinker_destroy(map->shrinker);
-	/* A task that has just unlocked a key may still be at its wait queue or at a ring. */
+	/* A task that has just unlocked a key may still be at a ring. */
 	synchronize_rcu();
 	lm_shards_free(map);
 	lm_rings_free(map);
 	kmem_cache_destroy(map->cache);
 	free_percpu(map->cpu);
-	lockdep_unregister_key(&map->lock_key);
 	kfree(map->params.name);
 	kvfree(map);
 }
@@ -186,7 +184,8 @@ static int lm_map_init(struct lockmap *map, unsigned int nr_shards)
 	return map->shrinker ? 0 : -ENOMEM;
 }
 
-struct lockmap *__lockmap_create(const struct lockmap_params *params, struct module *owner)
+struct lockmap *__lockmap_create(const struct lockmap_params *params, struct lock_class_key *key,
+				 const char *site, struct module *owner)
 {
 	const char *fault = params ? lm_params_fault(params) : "no parameters";
 	unsigned int nr_shards;
@@ -205,7 +204,7 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct mod
 		return ERR_PTR(-ENOMEM);
 	map->params = *params;
 	map->owner = owner;
-	lockdep_register_key(&map->lock_key);
+	lm_lockdep_init_map(map, key, site);
 	err = lm_map_init(map, nr_shards);
 	if (err) {
 		lm_map_free(map);
@@ -227,6 +226,28 @@ static void lm_forget_callbacks(struct lockmap *map)
 	map->params.release = NULL;
 }
 
+/* How many keys are held by tasks that are gone, which nobody will unlock any more. */
+static unsigned int lm_count_abandoned(struct lockmap *map)
+{
+	struct lockmap_entry *entry;
+	struct lm_cursor cursor;
+	unsigned int i, nr = 0;
+	struct lm_key key;
+
+	for (i = 0; i < map->nr_shards; i++) {
+		lm_cursor_init(&cursor, map, LM_LOCKED, 0);
+		while (lm_cursor_next(map, &map->shards[i], &cursor)) {
+			key = lm_cursor_key(map, &cursor);
+			rcu_read_lock();
+			entry = lm_find(&key);
+			nr += entry && lm_owner_is_gone(entry, key.word);
+			rcu_read_unlock();
+		}
+		lm_cursor_free(&cursor);
+	}
+	return nr;
+}
+
 void lockmap_destroy(struct lockmap *map)
 {
 	unsigned int held;
@@ -235,8 +256,8 @@ void lockmap_destroy(struct lockmap *map)
 		return;
 	might_sleep();
 	held = lm_count_held(map);
-	if (WARN(held, "lockmap: %s: destroyed with %u keys held; leaked\n", map->params.name,
-		 held)) {
+	if (WARN(held, "lockmap: %s: destroyed with %u keys held, %u of them by tasks that are gone; leaked\n",
+		 lm_name(map), held, lm_count_abandoned(map))) {
 		mutex_lock(&lm_maps_lock);
 		map->leaked = true;
 		mutex_unlock(&lm_maps_lock);

@@ -13,6 +13,7 @@
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 
 #include "compat.h"
 #include "types.h"
@@ -39,50 +40,96 @@ static int __maybe_unused lm_lockdep_cmp(const struct lockdep_map *a, const stru
 	return -1;
 }
 
-static void lm_lockdep_init(struct lockmap_entry *new)
+static void lm_lockdep_init_entry(struct lockmap_entry *new)
 {
-	lockdep_init_map(&new->dep_map, lm_name(new->map), &new->map->lock_key, 0);
+	lockdep_init_map_wait(&new->dep_map, new->map->lock_name, new->map->lock_key, 0,
+			      LD_WAIT_SLEEP);
 	lock_set_cmp_fn(new, lm_lockdep_cmp, NULL);
 }
 
-/* Warn if the task already holds a key of the map that does not sort before this one. */
+/* A class has one name, wherever a key of the caller's is used. */
+static void lm_lockdep_init_map(struct lockmap *map, struct lock_class_key *key, const char *site)
+{
+	map->lock_key = map->params.lock_key ?: key;
+	map->lock_name = map->params.lock_key ? "lockmap_params.lock_key" : site;
+	lockdep_init_map_wait(&map->dep_map, map->lock_name, map->lock_key, 0, LD_WAIT_SLEEP);
+	lock_set_cmp_fn(map, lm_lockdep_cmp, NULL);
+}
+
+/* What is wrong with locking a key, or any key (%NULL), while the task holds another of its class. */
+static const char *lm_order_fault(const struct lockmap *map, const void *data, u32 len,
+				  const struct lockmap_entry *held)
+{
+	const u8 *held_data;
+	u32 held_len;
+
+	if (held->map != map)
+		return "of another map from the same lockmap_create(), without a lock_key of its own";
+	if (!data)
+		return NULL;
+	held_data = lm_entry_key_rcu(map, held, &held_len);
+	return lm_cmp(map, held_data, held_len, data, len) > 0 ? "that sorts after it" : NULL;
+}
+
+/* Warn if the task holds a key that forbids to wait for this one. */
 static void lm_check_order(struct lockmap *map, const void *data, u32 len)
 {
 	const struct lockmap_entry *entry;
 	const struct lockdep_map *held;
-	const u8 *held_data;
 	unsigned int i = 0;
-	u32 held_len;
+	const char *fault;
 
 	if (!IS_ENABLED(CONFIG_PROVE_LOCKING) || !debug_locks || lockdep_recursing(current) ||
 	    READ_ONCE(map->disorder))
 		return;
-	while ((held = lm_held_lock(&i, &map->lock_key))) {
+	while ((held = lm_held_lock(&i, map->lock_key))) {
 		entry = container_of(held, struct lockmap_entry, dep_map);
-		held_data = lm_entry_key_rcu(map, entry, &held_len);
-		if (lm_cmp(map, held_data, held_len, data, len) < 0)
+		fault = lm_order_fault(map, data, len, entry);
+		if (!fault)
 			continue;
 		WRITE_ONCE(map->disorder, true);
-		WARN(1, "lockmap: %s: %s/%d holds a key and locks another that does not sort after it\n",
-		     lm_name(map), current->comm, current->pid);
+		WARN(1, "lockmap: %s: %s/%d may wait for a key while it holds one %s\n",
+		     lm_name(map), current->comm, current->pid, fault);
 		return;
 	}
+}
+
+/* Tell lockdep that a call may wait for some key of a map, before it does. */
+static void lm_lockdep_may_lock(struct lockmap *map)
+{
+	might_lock(map);
+}
+
+/* The same for any key. A task that holds one of this map is refused, and need not be told. */
+static void lm_lockdep_may_lock_any(struct lockmap *map)
+{
+	lm_check_order(map, NULL, 0);
+	lm_lockdep_may_lock(map);
+}
+
+/* The same for a certain key. The map and the key are as the caller gave them. */
+static void lm_lockdep_may_lock_key(struct lockmap *map, const void *data, size_t len)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || IS_ERR_OR_NULL(map) || !data || !lm_len_ok(map, len))
+		return;
+	lm_check_order(map, data, len);
+	lm_lockdep_may_lock(map);
+}
+
+/* Tell lockdep that a call may allocate as the map's parameters say. */
+static void lm_lockdep_may_alloc(const struct lockmap *map)
+{
+	if (IS_ENABLED(CONFIG_LOCKDEP) && !IS_ERR_OR_NULL(map))
+		might_alloc(map->params.gfp);
 }
 
 /* Tell lockdep of a lock that the caller has just taken. */
 static void lm_lockdep_acquire(struct lockmap_entry *entry, const struct lm_wait_mode *mode,
 			       unsigned long ip)
 {
-	const u8 *data;
-	u32 len;
-
 	/* A lock that belongs to no task is none that lockdep can follow. */
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || !in_task())
 		return;
-	if (!mode->try) {
-		data = lm_entry_key_rcu(entry->map, entry, &len);
-		lm_check_order(entry->map, data, len);
-	}
 	lock_acquire_exclusive(&entry->dep_map, 0, mode->try, NULL, ip);
 	entry->annotated = true;
 }
@@ -93,13 +140,6 @@ static void lm_lockdep_release(struct lockmap_entry *entry, unsigned long ip)
 		return;
 	entry->annotated = false;
 	lock_release(&entry->dep_map, ip);
-}
-
-/* Tell lockdep of a wait before it begins. Waiters keep the entry what it is. */
-static void lm_lockdep_wait(const struct lm_key *key, struct lockmap_entry *entry)
-{
-	lm_check_order(key->map, key->data, key->len);
-	might_lock(entry);
 }
 
 /*
@@ -167,19 +207,17 @@ static int lm_refuse_own(const struct lm_key *key)
 /**
  * struct lm_refusal - a refused wait that the log is to hear of; there is one
  * @task: the refused task, which has the rest for itself until it clears this; %NULL: free
- * @cycle: the wait would have closed a cycle; else the chain of tasks is too long
  * @nr: number of tasks that were noted
- * @more: the chain went on after the last of them
- * @chain: the refused task, the holder that it would wait for, that one's holder, ...
+ * @closed: they are the whole cycle; else it is longer, or was just opened
+ * @chain: the refused task, the holder that it waits for, the task that that one waits for, ...
  * @text: the message
  *
- * deadlock.c finds the chain with spinlocks held, where only names are copied. The
- * refused task writes the message when it has dropped them.
+ * deadlock.c finds the cycle with spinlocks held, where only names are copied. The
+ * refused task writes the message when it holds none.
  */
 struct lm_refusal {
 	struct task_struct *task;
-	bool cycle;
-	bool more;
+	bool closed;
 	unsigned int nr;
 	struct {
 		char comm[TASK_COMM_LEN];
@@ -193,34 +231,38 @@ static struct lm_refusal lm_refusal;
 static DEFINE_RATELIMIT_STATE(lm_refusal_limit, DEFAULT_RATELIMIT_INTERVAL,
 			      DEFAULT_RATELIMIT_BURST);
 
-/* The caller is refused. Return: whether lm_note_link() may follow; calls never overlap. */
-static bool lm_note_refusal(bool cycle)
+/* The caller is refused. Return: whether lm_note_link() may follow. */
+static bool lm_note_refusal(void)
 {
-	/* Pairs with lm_report_refusal(). */
-	if (smp_load_acquire(&lm_refusal.task) || !__ratelimit(&lm_refusal_limit))
+	/* Acquires the notes; pairs with lm_report_refusal(). */
+	if (READ_ONCE(lm_refusal.task) || !__ratelimit(&lm_refusal_limit) ||
+	    cmpxchg_acquire(&lm_refusal.task, NULL, current))
 		return false;
-	lm_refusal.cycle = cycle;
-	lm_refusal.more = false;
+	lm_refusal.closed = false;
 	lm_refusal.nr = 0;
-	WRITE_ONCE(lm_refusal.task, current);
 	return true;
 }
 
-/* Note a task of the chain. Return: false when no more are wanted. */
+/* Note a task of the cycle, which is in the table of sleepers. Return: false when it is one too many. */
 static bool lm_note_link(const struct lm_waiter *waiter)
 {
 	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
 	const struct task_struct *task = waiter->wait.private;
 	unsigned int i = lm_refusal.nr;
 
-	lm_refusal.more = i == LM_CYCLE_SHOWN;
-	if (lm_refusal.more)
+	if (i == LM_CYCLE_SHOWN)
 		return false;
 	strscpy(lm_refusal.chain[i].comm, task->comm, TASK_COMM_LEN);
 	strscpy(lm_refusal.chain[i].map, lm_name(entry->map), LM_NAME_TEXT);
 	lm_refusal.chain[i].pid = task->pid;
 	lm_refusal.nr++;
 	return true;
+}
+
+/* The last task that was noted waits for the caller. */
+static void lm_note_closed(void)
+{
+	lm_refusal.closed = true;
 }
 
 static void lm_print_refusal(const struct lm_key *key)
@@ -235,21 +277,25 @@ static void lm_print_refusal(const struct lm_key *key)
 				 "%s/%d%s waits for a key of %s held by ", refusal->chain[i].comm,
 				 refusal->chain[i].pid, i ? ", which" : "",
 				 refusal->chain[i].map);
-	if (refusal->more)
+	if (!refusal->closed)
 		scnprintf(text + pos, LM_CYCLE_TEXT - pos, "more tasks");
 	else
 		scnprintf(text + pos, LM_CYCLE_TEXT - pos, "%s/%d", current->comm, current->pid);
-	pr_warn("%s: refused a wait %s: %s\n", lm_name(key->map),
-		refusal->cycle ? "that would never end" : "in a chain that is too long", text);
+	pr_warn("%s: refused a wait that would never end: %s\n", lm_name(key->map), text);
 }
 
-/* The caller was refused with -EDEADLK, and holds no spinlock any more. */
-static void lm_report_refusal(const struct lm_key *key)
+/*
+ * The wait of the caller closed a cycle, and has ended: with -EDEADLK, unless the
+ * task was given the lock after all, or there was another reason to end it.
+ */
+static void lm_report_refusal(const struct lm_key *key, int err)
 {
-	trace_lockmap_deadlock(key->map, key->data, key->len);
+	if (err == -EDEADLK)
+		trace_lockmap_deadlock(key->map, key->data, key->len);
 	if (READ_ONCE(lm_refusal.task) != current)
 		return;
-	lm_print_refusal(key);
-	/* Pairs with lm_note_refusal(): the next one begins when this one is through. */
+	if (err == -EDEADLK)
+		lm_print_refusal(key);
+	/* Releases the notes; pairs with lm_note_refusal(). */
 	smp_store_release(&lm_refusal.task, NULL);
 }

@@ -34,15 +34,6 @@ static __always_inline struct lm_shard *lm_shard(struct lockmap *map, u32 hash)
 }
 
 /*
- * The wait queue for an entry, whatever key it is of: tasks that wait for the key
- * it had before have to meet those that wait for the key it has now.
- */
-static wait_queue_head_t *lm_wq(struct lockmap *map, const struct lockmap_entry *entry)
-{
-	return &lm_shard(map, hash_ptr(entry, 32))->wq;
-}
-
-/*
  * Whether an entry is for this key, and not dead. The entry may become another
  * key's at any time, but not without another version in its word. So a caller
  * that acts on the answer has to find the word unchanged since: by the
@@ -107,7 +98,7 @@ static const struct rhashtable_params lm_rht_params_custom = {
 };
 
 /* The bucket that a key belongs in, for prefetching. */
-static __always_inline struct rhash_lock_head __rcu *const *lm_bucket(const struct lm_key *key)
+static __always_inline struct rhash_lock_head __rcu *const *lm_table_bucket(const struct lm_key *key)
 {
 	struct rhashtable *table = &lm_shard(key->map, key->hash)->table;
 	struct bucket_table *tbl = rht_dereference_rcu(table->tbl, table);
@@ -191,7 +182,7 @@ static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
 		kmem_cache_free(map->cache, new);
 		return NULL;
 	}
-	lm_lockdep_init(new);
+	lm_lockdep_init_entry(new);
 	return new;
 }
 
@@ -234,7 +225,7 @@ static lm_noinline_kcsan int lm_entry_publish(struct lm_key *key, struct lockmap
 							 lm_rht_params);
 	if (likely(!found))
 		return 0;
-	lm_mark_dead(&new->lock, lm_wq(key->map, new));
+	lm_mark_dead(&new->lock);
 	return IS_ERR(found) ? PTR_ERR(found) : -EEXIST;
 }
 

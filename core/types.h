@@ -2,8 +2,8 @@
 /*
  * The structs of lockmap, each field with what protects it.
  *
- * A map is a power of two of shards, each with an rhashtable and a wait queue,
- * and of rings that hold its idle entries. One hash of the key decides: its top
+ * A map is a power of two of shards, each with an rhashtable, and of rings that
+ * hold its idle entries. One hash of the key decides: its top
  * bits the shard, its low bits the bucket. Entries store the hash, so that
  * neither a comparison with another key nor a rehash reads keys.
  */
@@ -65,6 +65,8 @@ struct lm_lock {
  * @has_value: by the key's lock; the unlock sets VALUE in the word accordingly
  * @annotated: lockdep was told of this acquisition; by the key's lock
  * @dep_map: for lockdep; empty without
+ * @owner_note: of the task that owns the lock; by the key's lock; empty without
+ *	CONFIG_LOCKMAP_DEBUG
  * @data: the value, by the key's lock; then, at &lockmap.key_offset, the key
  *
  * Readers under RCU may look at all of this at any time: see lm_match().
@@ -78,6 +80,7 @@ struct lockmap_entry {
 	bool has_value;
 	bool annotated;
 	struct lockdep_map dep_map;
+	struct lm_owner_note owner_note;
 	u8 data[] __aligned(LOCKMAP_VALUE_ALIGN);
 };
 
@@ -110,12 +113,10 @@ struct lm_ring {
 /**
  * struct lm_shard - the keys whose hashes begin alike
  * @table: their entries; rhashtable locks it by bucket
- * @wq: where tasks wait for entries whose address leads here: see lm_wq(); by its own lock
  * @free: frees the table
  */
 struct lm_shard {
 	struct rhashtable table;
-	wait_queue_head_t wq;
 	struct work_struct free;
 } ____cacheline_aligned_in_smp;
 
@@ -162,10 +163,13 @@ struct lm_cpu {
  * @nr_rings: number of rings, each of which serves as many shards
  * @shrinker: takes idle entries back
  * @lock_key: lockdep class of the keys
+ * @lock_name: name of the class; constant as long as the class is
+ * @dep_map: stands for all keys of the map in lockdep, before a call may lock one
  * @owner: the module that made the map; %NULL when it is gone, or built in. By
  *	lm_maps_lock, as are @leaked and @node
  * @leaked: the map was destroyed with keys held, and the log says so
  * @refused: a key was refused for its length, and the log says so; without a lock
+ * @dead_owner: a holder ended without an unlock, and the log says so; by cmpxchg()
  * @disorder: keys were locked out of order, and the log says so; without a lock
  * @node: in lm_maps
  * @debugfs: folder of the map
@@ -185,11 +189,14 @@ struct lockmap {
 	struct lm_ring *rings;
 	unsigned int nr_rings;
 	struct shrinker *shrinker;
-	struct lock_class_key lock_key;
+	struct lock_class_key *lock_key;
+	const char *lock_name;
+	struct lockdep_map dep_map;
 	struct module *owner;
 	bool leaked;
 	bool refused;
 	bool disorder;
+	unsigned int dead_owner;
 	struct list_head node;
 	struct dentry *debugfs;
 	unsigned int nr_shards;
@@ -221,14 +228,12 @@ struct lm_key {
  * @state: the state that the task sleeps in
  * @try: the call does not wait at all
  * @timed: it waits until @deadline
- * @batch: the key is one of a batch, of which lockdep is told as a whole
  * @deadline: in jiffies
  */
 struct lm_wait_mode {
 	unsigned int state;
 	bool try;
 	bool timed;
-	bool batch;
 	unsigned long deadline;
 };
 
@@ -240,26 +245,38 @@ enum lm_wait_result {
 
 /**
  * struct lm_waiter - a task that waits, on its stack
- * @wait: on the queue from lm_enqueue() until granted, gone or left; by the queue's lock
- * @sleeper_node: among the sleepers of deadlock.c, while the task sleeps; by their lock
+ * @wait: on the bucket's queue while the waiter is the head; by the bucket's lock, as
+ *	are @row, @head, @woken, @handed_over and writes of @result
+ * @row: links the waiters of one lock, in the order in which they came, with the head first
  * @lock: the lock that the task waits for; constant
  * @owner: the owner bits to lock it with; constant
- * @result: by the queue's lock, as are @woken and @handed_over
+ * @result: how the wait ended; read without the lock as well
+ * @head: the first waiter of its lock
  * @woken: lm_wake_function() chose this waiter, and it has not looked at the lock since
  * @handed_over: the holder took the lock for it
- * @lost: how often it was woken and another task was faster; its own
+ * @deadlock: the wait closes a cycle, and is to end; the task's own, as are @lost and @patience
+ * @lost: how often the task was woken and another was faster
+ * @patience: how long it sleeps before it looks for a cycle, in jiffies
  * @since: when the wait began, in ns; constant
+ * @sleeper_node: in the table of deadlock.c, once the patience is used up; by the lock of
+ *	its bucket there, as is @number
+ * @number: tells which of two tasks entered the table first
  */
 struct lm_waiter {
 	struct wait_queue_entry wait;
-	struct hlist_node sleeper_node;
+	struct list_head row;
 	struct lm_lock *lock;
 	u64 owner;
 	enum lm_wait_result result;
+	bool head;
 	bool woken;
 	bool handed_over;
+	bool deadlock;
 	unsigned int lost;
+	long patience;
 	u64 since;
+	struct hlist_node sleeper_node;
+	u64 number;
 };
 
 #endif /* _LOCKMAP_CORE_TYPES_H */

@@ -48,6 +48,8 @@ static void lm_drop_value(struct lockmap_entry *entry, void *old)
 
 void *lockmap_entry_value(struct lockmap_entry *entry)
 {
+	if (lm_misused(entry, "entry_value"))
+		return NULL;
 	return entry->has_value ? entry->data : NULL;
 }
 EXPORT_SYMBOL_GPL(lockmap_entry_value);
@@ -56,6 +58,8 @@ bool lockmap_entry_insert(struct lockmap_entry *entry, const void *value, void *
 {
 	bool had_value = entry->has_value;
 
+	if (lm_misused(entry, "entry_insert"))
+		return false;
 	if (had_value)
 		lm_drop_value(entry, old);
 	lm_set_value(entry, value);
@@ -69,7 +73,7 @@ EXPORT_SYMBOL_GPL(lockmap_entry_insert);
 
 bool lockmap_entry_remove(struct lockmap_entry *entry, void *old)
 {
-	if (!entry->has_value)
+	if (lm_misused(entry, "entry_remove") || !entry->has_value)
 		return false;
 	lm_drop_value(entry, old);
 	entry->has_value = false;

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Wait for a lock, and wake or serve those who wait.
+ * Wait for a lock, and wake or serve the tasks that wait.
  *
  * As in kernel/locking/mutex.c: spin while the owner runs, then queue up. A
  * waiter that is woken competes with newcomers, once; if it loses it asks for a
- * hand-off, and spins again. A waiter looks at the word with the queue's lock
+ * hand-off, and spins again. A waiter looks at the word with the bucket's lock
  * held before it believes in a signal or a timeout, and one that leaves without
  * the lock passes on the wakeup that it may have had. So no wakeup is lost.
  *
- * A queue serves several locks; waiters of one lock find each other on it by the
- * lock's address.
- *
- * Lock order: the wait queue's lock, then that of deadlock.c, then the
- * scheduler's.
+ * Lock order: the bucket's lock, then the scheduler's. Interrupts are off while a
+ * bucket is locked, for a bounded time: LM_WAKE_MOST waiters are woken at most.
  */
 #include <linux/errno.h>
 #include <linux/jiffies.h>
@@ -32,18 +29,18 @@
 #define LM_SPIN_LIMIT	4096
 /* ... and so many times for one acquisition. */
 #define LM_MAX_SPINS	512
+/* So many waiters are sent away in one section of a bucket's lock. */
+#define LM_WAKE_MOST	16
 
 /**
  * struct lm_wakeup - what lm_wake_function() is told
  * @lock: wake a waiter of this lock
- * @wq: the queue, whose lock is held
  * @hand_off: take the lock for the waiter
  * @handed_off: set when that was done
  * @set: for @hand_off: see lm_word_unlocked()
  */
 struct lm_wakeup {
 	struct lm_lock *lock;
-	struct wait_queue_head *wq;
 	bool hand_off;
 	bool handed_off;
 	u64 set;
@@ -75,58 +72,31 @@ static long lm_time_left(const struct lm_wait_mode *mode)
 	return max(left, 0L);
 }
 
-static struct lm_waiter *lm_first_waiter(struct wait_queue_head *wq,
-					 const struct lm_lock *lock)
+/* Tell a waiter how its wait ended. It may read that without the bucket's lock. */
+static void lm_set_result(struct lm_waiter *waiter, enum lm_wait_result result)
 {
-	struct lm_waiter *waiter;
-
-	lockdep_assert_held(&wq->lock);
-	list_for_each_entry(waiter, &wq->head, wait.entry) {
-		if (waiter->lock == lock)
-			return waiter;
-	}
-	return NULL;
-}
-
-/* Take a waiter off the queue, and from the word the bits that were set for it. */
-static void lm_dequeue(struct wait_queue_head *wq, struct lm_waiter *waiter)
-{
-	u64 gone = waiter->woken ? LM_WOKEN : 0;
-	const struct lm_waiter *next = waiter;
-
-	if (lm_first_waiter(wq, waiter->lock) == waiter) {
-		gone |= LM_HANDOFF | LM_WAITERS;
-		list_for_each_entry_continue(next, &wq->head, wait.entry) {
-			if (next->lock == waiter->lock) {
-				gone &= ~LM_WAITERS;
-				break;
-			}
-		}
-	}
-	lm_sleepers_remove(waiter);
-	list_del_init(&waiter->wait.entry);
-	atomic64_andnot(gone, &waiter->lock->word);
+	WRITE_ONCE(waiter->result, result);
 }
 
 /* Give the lock to a waiter. The caller holds it, and does no more after this. */
-static void lm_grant(struct wait_queue_head *wq, struct lm_waiter *waiter, u64 set)
+static void lm_grant(struct lm_waiter *waiter, u64 set)
 {
 	u64 old, new;
 
-	lm_dequeue(wq, waiter);
+	lm_dequeue(waiter);
 	old = atomic64_read(&waiter->lock->word);
 	do {
 		new = (old & ~(LM_OWNER | LM_VALUE)) | (set & LM_VALUE) | waiter->owner;
 		new += LM_VERSION_ONE;
-		/* (B) as at an unlock; the waiter learns of it with the queue's lock held. */
+		/* (B) as at an unlock; the waiter learns of it with the bucket's lock held. */
 	} while (!atomic64_try_cmpxchg_release(&waiter->lock->word, &old, new));
-	waiter->result = LM_GRANTED;
+	lm_set_result(waiter, LM_GRANTED);
 	waiter->handed_over = true;
 }
 
-/* Called for one waiter after the other, in the order in which they came, until it returns 1. */
+/* Called for one head of the bucket after the other, until it returns 1. */
 static int lm_wake_function(struct wait_queue_entry *wait, unsigned int mode, int flags,
-			    void *key)
+				   void *key)
 {
 	struct lm_waiter *waiter = container_of(wait, struct lm_waiter, wait);
 	struct lm_wakeup *wakeup = key;
@@ -134,7 +104,7 @@ static int lm_wake_function(struct wait_queue_entry *wait, unsigned int mode, in
 	if (waiter->lock != wakeup->lock)
 		return 0;
 	if (wakeup->hand_off) {
-		lm_grant(wakeup->wq, waiter, wakeup->set);
+		lm_grant(waiter, wakeup->set);
 		wakeup->handed_off = true;
 	}
 	if (waiter->woken)
@@ -142,21 +112,22 @@ static int lm_wake_function(struct wait_queue_entry *wait, unsigned int mode, in
 	waiter->woken = true;
 	if (!wakeup->hand_off)
 		atomic64_or(LM_WOKEN, &waiter->lock->word);
-	/* It cannot go away under us: it needs the queue's lock to return. */
+	/* The waiter is still there: it needs the bucket's lock to return. */
 	wake_up_process(waiter->wait.private);
 	return 1;
 }
 
 static void lm_wake_locked(struct wait_queue_head *wq, struct lm_lock *lock)
 {
-	struct lm_wakeup wakeup = { .lock = lock, .wq = wq };
+	struct lm_wakeup wakeup = { .lock = lock };
 
 	__wake_up_locked_key(wq, TASK_NORMAL, &wakeup);
 }
 
-static bool lm_unlock_hand_off(struct lm_lock *lock, struct wait_queue_head *wq, u64 set)
+static bool lm_unlock_hand_off(struct lm_lock *lock, u64 set)
 {
-	struct lm_wakeup wakeup = { .lock = lock, .wq = wq, .hand_off = true, .set = set };
+	struct lm_wakeup wakeup = { .lock = lock, .hand_off = true, .set = set };
+	struct wait_queue_head *wq = lm_bucket(lock);
 	unsigned long flags;
 
 	spin_lock_irqsave(&wq->lock, flags);
@@ -168,7 +139,6 @@ static bool lm_unlock_hand_off(struct lm_lock *lock, struct wait_queue_head *wq,
 /**
  * lm_unlock_slow() - unlock, and wake the first waiter or hand over to it, if there is one
  * @lock: held by the caller
- * @wq: its queue
  * @set: see lm_word_unlocked()
  *
  * After the compare-exchange the lock may be of another key already. Its address
@@ -178,14 +148,15 @@ static bool lm_unlock_hand_off(struct lm_lock *lock, struct wait_queue_head *wq,
  * Return: the word before; with LM_IDLE if the lock was handed over, since then
  * the new holder takes care of the ring.
  */
-static u64 lm_unlock_slow(struct lm_lock *lock, struct wait_queue_head *wq, u64 set)
+static u64 lm_unlock_slow(struct lm_lock *lock, u64 set)
 {
+	struct wait_queue_head *wq;
 	u64 old = atomic64_read(&lock->word);
 	unsigned long flags;
 
 	for (;;) {
 		if (old & LM_HANDOFF) {
-			if (lm_unlock_hand_off(lock, wq, set))
+			if (lm_unlock_hand_off(lock, set))
 				return old | LM_IDLE;
 			/* The waiter left. */
 			old = atomic64_read(&lock->word);
@@ -196,6 +167,7 @@ static u64 lm_unlock_slow(struct lm_lock *lock, struct wait_queue_head *wq, u64 
 			break;
 	}
 	if ((old & LM_WAITERS) && lm_must_wake(old)) {
+		wq = lm_bucket(lock);
 		spin_lock_irqsave(&wq->lock, flags);
 		lm_wake_locked(wq, lock);
 		spin_unlock_irqrestore(&wq->lock, flags);
@@ -203,24 +175,41 @@ static u64 lm_unlock_slow(struct lm_lock *lock, struct wait_queue_head *wq, u64 
 	return old;
 }
 
+/* Send waiters of a lock away. Return: whether there may be more of them. */
+static bool lm_send_away(struct wait_queue_head *wq, const struct lm_lock *lock)
+{
+	struct lm_waiter *waiter = lm_head(wq, lock), *next;
+	unsigned int i;
+
+	for (i = 0; waiter && i < LM_WAKE_MOST; i++) {
+		next = lm_dequeue(waiter);
+		lm_set_result(waiter, LM_GONE);
+		wake_up_process(waiter->wait.private);
+		waiter = next;
+	}
+	return waiter;
+}
+
 /**
  * lm_mark_dead() - mark the word of a held lock dead, and send its waiters away
- * @lock: held by the caller
- * @wq: its queue
+ * @lock: held by the caller, and of an entry that is in no table
+ *
+ * Lookups that come along an old chain may still join the queue; but each finds
+ * the lock once at most.
  */
-static void lm_mark_dead(struct lm_lock *lock, struct wait_queue_head *wq)
+static void lm_mark_dead(struct lm_lock *lock)
 {
-	struct lm_waiter *waiter;
+	struct wait_queue_head *wq = lm_bucket(lock);
 	unsigned long flags;
+	bool more;
 
-	spin_lock_irqsave(&wq->lock, flags);
-	while ((waiter = lm_first_waiter(wq, lock))) {
-		lm_dequeue(wq, waiter);
-		waiter->result = LM_GONE;
-		wake_up_process(waiter->wait.private);
-	}
-	atomic64_set(&lock->word, lm_word_dead(atomic64_read(&lock->word)));
-	spin_unlock_irqrestore(&wq->lock, flags);
+	do {
+		spin_lock_irqsave(&wq->lock, flags);
+		more = lm_send_away(wq, lock);
+		if (!more)
+			atomic64_set(&lock->word, lm_word_dead(atomic64_read(&lock->word)));
+		spin_unlock_irqrestore(&wq->lock, flags);
+	} while (more);
 }
 
 /**
@@ -264,7 +253,6 @@ static bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *spins)
 /**
  * lm_enqueue() - join the queue for a lock that is held
  * @lock: the lock; RCU keeps its memory, but it may be of another key by now
- * @wq: its queue
  * @waiter: on the caller's stack
  * @owner: the caller's owner bits
  *
@@ -273,9 +261,10 @@ static bool lm_spin(const struct lm_lock *lock, u64 old, unsigned int *spins)
  *
  * Return: false when the lock is not held.
  */
-static bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
-		       struct lm_waiter *waiter, u64 owner)
+static bool lm_enqueue(struct lm_lock *lock, struct lm_waiter *waiter, u64 owner)
 {
+	struct wait_queue_head *wq = lm_bucket(lock);
+	struct lm_waiter *head;
 	unsigned long flags;
 	bool held;
 	u64 old;
@@ -284,17 +273,22 @@ static bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
 		.lock = lock,
 		.owner = owner,
 		.since = lm_note_wait_begin(),
+		.patience = msecs_to_jiffies(LM_PATIENCE_MS) + 1,
 	};
 	init_waitqueue_func_entry(&waiter->wait, lm_wake_function);
+	waiter->wait.flags = WQ_FLAG_EXCLUSIVE;
 	waiter->wait.private = current;
+	INIT_LIST_HEAD(&waiter->row);
 
 	spin_lock_irqsave(&wq->lock, flags);
 	old = atomic64_read(&lock->word);
 	do {
 		held = old & LM_LOCKED;
 	} while (held && !atomic64_try_cmpxchg(&lock->word, &old, old | LM_WAITERS));
-	if (held)
-		__add_wait_queue_entry_tail_exclusive(wq, &waiter->wait);
+	if (held) {
+		head = old & LM_WAITERS ? lm_head(wq, lock) : NULL;
+		lm_join(wq, head, waiter);
+	}
 	spin_unlock_irqrestore(&wq->lock, flags);
 	return held;
 }
@@ -304,7 +298,7 @@ static bool lm_enqueue(struct lm_lock *lock, struct wait_queue_head *wq,
  * the word may change meanwhile, which must not make the task sleep for a free
  * lock.
  */
-static bool lm_acquire_queued(struct wait_queue_head *wq, struct lm_waiter *waiter)
+static bool lm_acquire_queued(struct lm_waiter *waiter)
 {
 	u64 old;
 
@@ -316,28 +310,28 @@ static bool lm_acquire_queued(struct wait_queue_head *wq, struct lm_waiter *wait
 			return false;
 		/* (A), (B) as in lm_acquire(). */
 	} while (!atomic64_try_cmpxchg(&waiter->lock->word, &old, old | LM_LOCKED | waiter->owner));
-	lm_dequeue(wq, waiter);
-	waiter->result = LM_GRANTED;
+	lm_dequeue(waiter);
+	lm_set_result(waiter, LM_GRANTED);
 	return true;
 }
 
 /*
  * Ask for a hand-off, if it is the caller's turn.
  *
- * Return: the word, with LM_LOCKED, if somebody will hand over; else 0.
+ * Return: the word, with LM_LOCKED, if a holder will hand over; else 0.
  */
-static u64 lm_ask_hand_off(struct wait_queue_head *wq, struct lm_waiter *waiter)
+static u64 lm_ask_hand_off(struct lm_waiter *waiter)
 {
 	u64 old;
 
-	if (waiter->result != LM_WAITING || lm_first_waiter(wq, waiter->lock) != waiter)
+	if (waiter->result != LM_WAITING || !waiter->head)
 		return 0;
 	old = atomic64_fetch_or(LM_HANDOFF, &waiter->lock->word);
 	return old & LM_LOCKED ? old : 0;
 }
 
 /*
- * The hand-over may be near: spin, without the queue's lock. @old was read before
+ * The hand-over may be near: spin, without the bucket's lock. @old was read before
  * that was dropped; else the task might spin for itself. RCU keeps the word's
  * memory should the word die meanwhile.
  */
@@ -354,18 +348,18 @@ static void lm_spin_queued(struct wait_queue_head *wq, struct lm_waiter *waiter,
 
 /**
  * lm_leave() - leave the queue without the lock
- * @wq: the queue
  * @waiter: from lm_enqueue()
  *
  * Return: false when the lock was granted meanwhile, so that the caller has it.
  */
-static bool lm_leave(struct wait_queue_head *wq, struct lm_waiter *waiter)
+static bool lm_leave(struct lm_waiter *waiter)
 {
+	struct wait_queue_head *wq = lm_bucket(waiter->lock);
 	unsigned long flags;
 
 	spin_lock_irqsave(&wq->lock, flags);
 	if (waiter->result == LM_WAITING) {
-		lm_dequeue(wq, waiter);
+		lm_dequeue(waiter);
 		/* The wakeup was for the first waiter, whichever that is. */
 		if (waiter->woken)
 			lm_wake_locked(wq, waiter->lock);
@@ -390,56 +384,82 @@ static bool lm_clear_woken(struct lm_waiter *waiter)
 }
 
 /* Whether a waiter that did not get the lock may sleep: 0, or why not. */
-static int lm_may_sleep(struct lm_waiter *waiter, unsigned int state, long timeout)
+static int lm_may_sleep(const struct lm_waiter *waiter, unsigned int state, long timeout)
 {
 	if (waiter->result == LM_GONE)
 		return -EAGAIN;
 	if (signal_pending_state(state, current))
 		return -EINTR;
-	if (!timeout)
-		return -ETIMEDOUT;
-	return hlist_unhashed(&waiter->sleeper_node) ? lm_sleepers_add(waiter) : 0;
+	if (waiter->deadlock)
+		return -EDEADLK;
+	return timeout ? 0 : -ETIMEDOUT;
 }
 
-/**
- * lm_wait() - sleep until the lock is the caller's
- * @wq: the queue
- * @waiter: from lm_enqueue(); after an error to be given to lm_leave()
- * @state: the state to sleep in
- * @timeout: how long to sleep, in jiffies; MAX_SCHEDULE_TIMEOUT for ever
+/*
+ * Sleep until the task is woken or the time is up; and look for a cycle once it
+ * has slept for a while in all.
  *
- * Return: 0 when the caller has the lock, -EAGAIN when the word died,
- * -EDEADLK from lm_sleepers_add(), -EINTR, -ETIMEDOUT.
+ * Return: the time left.
  */
-static int lm_wait(struct wait_queue_head *wq, struct lm_waiter *waiter,
-		   unsigned int state, long timeout)
+static long lm_doze(struct lm_waiter *waiter, unsigned int state, long timeout)
 {
+	long nap, left;
+
+	if (!waiter->patience)
+		return schedule_timeout(timeout);
+	nap = min_t(long, timeout, waiter->patience);
+	left = schedule_timeout(nap);
+	waiter->patience -= nap - left;
+	if (!waiter->patience)
+		waiter->deadlock = lm_sleepers_add(waiter, state);
+	return timeout == MAX_SCHEDULE_TIMEOUT ? timeout : timeout - (nap - left);
+}
+
+/* Go on until the lock is the waiter's, or there is a reason to give up. */
+static int lm_wait_locked(struct wait_queue_head *wq, struct lm_waiter *waiter,
+			  unsigned int state, long timeout)
+{
+	bool lost;
 	u64 old;
 	int err;
 
-	spin_lock_irq(&wq->lock);
 	for (;;) {
-		bool lost = lm_clear_woken(waiter);
-
-		if (lm_acquire_queued(wq, waiter)) {
-			err = 0;
-			break;
-		}
+		lost = lm_clear_woken(waiter);
+		if (lm_acquire_queued(waiter))
+			return 0;
 		waiter->lost += lost;
-		old = lost ? lm_ask_hand_off(wq, waiter) : 0;
+		old = lost ? lm_ask_hand_off(waiter) : 0;
 		if (old && timeout == MAX_SCHEDULE_TIMEOUT) {
 			lm_spin_queued(wq, waiter, old);
 			continue;
 		}
 		err = lm_may_sleep(waiter, state, timeout);
 		if (err)
-			break;
+			return err;
 		set_current_state(state);
 		spin_unlock_irq(&wq->lock);
-		timeout = schedule_timeout(timeout);
+		timeout = lm_doze(waiter, state, timeout);
 		spin_lock_irq(&wq->lock);
 	}
-	__set_current_state(TASK_RUNNING);
+}
+
+/**
+ * lm_wait() - sleep until the lock is the caller's
+ * @waiter: from lm_enqueue(); after an error to be given to lm_leave()
+ * @state: the state to sleep in
+ * @timeout: how long to sleep, in jiffies; MAX_SCHEDULE_TIMEOUT for ever
+ *
+ * Return: 0 when the caller has the lock, -EAGAIN when the word died, -EDEADLK
+ * when the wait closes a cycle, -EINTR, -ETIMEDOUT.
+ */
+static int lm_wait(struct lm_waiter *waiter, unsigned int state, long timeout)
+{
+	struct wait_queue_head *wq = lm_bucket(waiter->lock);
+	int err;
+
+	spin_lock_irq(&wq->lock);
+	err = lm_wait_locked(wq, waiter, state, timeout);
 	spin_unlock_irq(&wq->lock);
+	lm_sleepers_remove(waiter);
 	return err;
 }

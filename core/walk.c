@@ -192,6 +192,15 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 	return found;
 }
 
+/* The key that the cursor is at. */
+static struct lm_key lm_cursor_key(struct lockmap *map, const struct lm_cursor *cursor)
+{
+	struct lm_key key = lm_key(map, map->key_kind, cursor->key, cursor->len);
+
+	key.hash = bitrev32(cursor->pos);
+	return key;
+}
+
 /* Count the entries that lm_cursor_init() with @mask and @want makes the walk find, up to @most. */
 static unsigned int lm_count_entries(struct lockmap *map, u64 mask, u64 want, unsigned int most)
 {
@@ -228,11 +237,10 @@ typedef int (*lm_visit_t)(struct lockmap_entry *entry, void *arg);
 static int lm_walk_visit(struct lockmap *map, const struct lm_cursor *cursor, lm_visit_t visit,
 			 void *arg)
 {
-	struct lm_key key = lm_key(map, map->key_kind, cursor->key, cursor->len);
+	struct lm_key key = lm_cursor_key(map, cursor);
 	struct lockmap_entry *entry;
 	int err = 0;
 
-	key.hash = bitrev32(cursor->pos);
 	entry = lm_lock_slow(&key, NULL, LM_LEAVE_ABSENT, &lm_wait_forever);
 	if (IS_ERR_OR_NULL(entry))
 		return PTR_ERR_OR_ZERO(entry);
@@ -262,6 +270,7 @@ static int lm_walk(struct lockmap *map, lm_visit_t visit, void *arg)
 	int err = 0;
 
 	might_sleep();
+	lm_lockdep_may_lock_any(map);
 	/* A walk would wait for the caller itself; refuse before anything is changed. */
 	if (lm_holds_any(map))
 		return -EDEADLK;

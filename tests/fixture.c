@@ -61,8 +61,18 @@ static void destroy_map(void *map)
 /* Create a map that is destroyed when the case ends, or say why there is none. */
 struct lockmap *lmtest_try_create(struct kunit *test, const struct lockmap_params *params)
 {
-	struct lockmap *map = lockmap_create(params);
+	static struct lock_class_key keys[4];
+	struct fixture *fx = test->priv;
+	struct lockmap_params own;
+	struct lockmap *map;
 
+	/* Cases hold keys of one map while they lock those of another. */
+	if (params && !params->lock_key) {
+		own = *params;
+		own.lock_key = &keys[fx->nr_maps++ % ARRAY_SIZE(keys)];
+		params = &own;
+	}
+	map = lockmap_create(params);
 	if (!IS_ERR_OR_NULL(map))
 		KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_map, map), 0);
 	return map;

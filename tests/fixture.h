@@ -30,6 +30,7 @@
  * struct fixture - what a case has; test->priv
  * @workers: the threads that were started and not released yet
  * @nr_workers: how many threads there were so far
+ * @nr_maps: how many maps without a lock_key of the case's own
  * @gate: threads that have to run against each other wait for it
  * @stop: tells threads that loop to end
  * @stuck: a thread did not come back: what it may touch is not given back
@@ -37,6 +38,7 @@
 struct fixture {
 	struct list_head workers;
 	unsigned int nr_workers;
+	unsigned int nr_maps;
 	struct completion gate;
 	bool stop;
 	bool stuck;
@@ -55,6 +57,7 @@ extern struct kunit_suite lmtest_wait_suite;
 extern struct kunit_suite lmtest_giveup_suite;
 extern struct kunit_suite lmtest_owner_suite;
 extern struct kunit_suite lmtest_cycle_suite;
+extern struct kunit_suite lmtest_crowd_suite;
 extern struct kunit_suite lmtest_softirq_suite;
 extern struct kunit_suite lmtest_prealloc_suite;
 extern struct kunit_suite lmtest_batch_suite;

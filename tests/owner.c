@@ -65,8 +65,11 @@ static void own_key_is_refused(struct kunit *test)
 
 	batch = lockmap_batch_lock(map, lmtest_make_keys(test, 2, 3), 3);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	/* Of these keys some are smaller than others that are held. */
+	lockdep_off();
 	for (u64 n = 2; n < 5; n++)
 		expect_edeadlk(test, map, n, true, "in a batch");
+	lockdep_on();
 	lockmap_batch_unlock(batch);
 
 	/* Once they are unlocked, the same task can lock all keys again. */
@@ -126,7 +129,7 @@ static void lockdep_reports_wrong_order(struct kunit *test)
 
 	entry = lmtest_hold(test, map, 6);
 	expect_warning_begin();
-	expect_log("holds a key and locks another that does not sort after it");
+	expect_log("may wait for a key while it holds one that sorts after it");
 	KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, 5)), 0);
 	expect_warning_end();
 	/* It warns once for each map. */

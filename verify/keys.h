@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * In the place of core/table.c and core/clock.c: a table that always has the same
- * few keys, for models of the lock alone. The number of a key is its place.
+ * The rooms of waiting and locking over a table that always has the same few keys,
+ * in the place of core/table.c and core/clock.c: for models of the lock alone. The
+ * number of a key is its place.
  */
 #ifndef _VERIFY_KEYS_H
 #define _VERIFY_KEYS_H
@@ -15,14 +16,19 @@ static struct lockmap map = {
 };
 
 static struct lockmap_entry entries[NR_KEYS] __world;
-static struct wait_queue_head queues[NR_KEYS] __world;
-/* How many queues the keys share. */
-static unsigned int nr_queues __world;
 
-static inline wait_queue_head_t *lm_wq(struct lockmap *map, const struct lockmap_entry *entry)
+static inline unsigned int key_number(const void *lock)
 {
-	return &queues[(entry - entries) % nr_queues];
+	return container_of(lock, const struct lockmap_entry, lock) - entries;
 }
+
+#define hash_ptr(lock, bits)		((void)(bits), key_number(lock))
+
+#include "core/deadlock.c"
+#include "core/turnstile.c"
+#include "core/wait.c"
+
+static struct lm_bucket buckets[NR_KEYS] __world;
 
 /* A dead entry is not found, and no other takes its place. */
 static inline struct lockmap_entry *lm_find(struct lm_key *key)
@@ -46,15 +52,18 @@ static inline struct lockmap_entry *lm_find(struct lm_key *key)
 #define lm_entry_evict(entry)		((void)(entry))
 #define lm_entry_publish(key, new, owner)	(-EEXIST)
 
-static inline void init_keys(unsigned int queues_wanted)
+/* All keys share one bucket, or each has its own. */
+static inline void init_keys(bool own_buckets)
 {
 	unsigned int i;
 
-	nr_queues = queues_wanted;
+	lm_buckets = buckets;
+	lm_bucket_bits = own_buckets ? 2 : 0;
+	lm_sleepers_init();
 	for (i = 0; i < NR_KEYS; i++) {
 		entries[i].map = &map;
 		entries[i].has_value = true;
-		INIT_LIST_HEAD(&queues[i].head);
+		init_waitqueue_head(&buckets[i].wq);
 	}
 }
 

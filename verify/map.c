@@ -12,15 +12,16 @@
 #define VALUE_LEN	(2 * sizeof(u64))
 #define memcpy(dst, src, len)	ex_memcpy(dst, src, len)
 
-/* The queue of an entry depends on its place: two entries may share one. */
-#define hash_ptr(ptr, bits)	((u32)entry_number(ptr) << 31)
+/* The bucket of a lock depends on its place: two entries may share one. */
+#define hash_ptr(ptr, bits)	(entry_number(ptr) & (BIT(bits) - 1))
 
 #include "core/word.c"
 #include "core/key.c"
 #include "observe.h"
-#define lm_note_refusal(cycle)	((void)(cycle), false)
+#define lm_note_refusal()	false
 #define lm_note_link(waiter)	((void)(waiter), false)
 #include "core/deadlock.c"
+#include "core/turnstile.c"
 #include "core/wait.c"
 #include "core/table.c"
 #include "core/value.c"
@@ -35,16 +36,17 @@
 #include "core/get.c"
 
 #define NR_KEYS		3
-#define NR_QUEUES	2
+#define BUCKET_BITS	1
 
-/* Constant, but for the wait queues. */
+/* Constant. */
 static struct {
 	struct lockmap map;
-	struct lm_shard shards[NR_QUEUES];
-} model_map __world;
+	struct lm_shard shard;
+} model_map;
 #define the_map	model_map.map
 static_assert(offsetof(struct lockmap, shards) == sizeof(struct lockmap));
 
+static struct lm_bucket buckets[1 << BUCKET_BITS] __world;
 static struct bucket_table tbl __world;
 /* The ring is constant but for its slot: the count of its entries is inexact anyway. */
 static struct lockmap_entry *slot __world;
@@ -58,6 +60,10 @@ static struct task_struct *holder[NR_KEYS] __world;
 
 static const struct lm_wait_mode lm_wait_timed = {
 	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 1,
+};
+
+static const struct lm_wait_mode lm_wait_timed_nap = {
+	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 2,
 };
 
 /* Keys are numbers; their lowest bit is the bucket. */
@@ -84,8 +90,8 @@ static void check_free(const struct lockmap_entry *entry)
 	ex_assert(!(entry->lock.word.v & (LM_LOCKED | LM_WAITERS)),
 		  "frees an entry that is in use");
 	ex_assert(slot != entry, "frees an entry that is in the ring");
-	for (i = 0; i < NR_QUEUES; i++) {
-		head = &the_map.shards[i].wq.head;
+	for (i = 0; i < (int)ARRAY_SIZE(buckets); i++) {
+		head = &buckets[i].wq.head;
 		for (node = head->next; node != head; node = node->next) {
 			waiter = container_of(node, struct lm_waiter, wait.entry);
 			ex_assert(waiter->lock != &entry->lock, "frees an entry that has a waiter");
@@ -229,6 +235,21 @@ static void use_a_timed(void)
 	use(0, &lm_wait_timed);
 }
 
+/* Does not wait for ever, though long enough for a nap. */
+static void hold_b_use_a_timed(void)
+{
+	struct lockmap_entry *b = lock(1, &lm_wait_forever);
+
+	use(0, &lm_wait_timed_nap);
+	unlock(b);
+}
+
+static void use_a_shrink(void)
+{
+	use_a();
+	shrink();
+}
+
 static void try_a(void)
 {
 	use(0, &lm_wait_never);
@@ -281,9 +302,8 @@ static void init(void)
 	the_map.cpu = &cpu;
 	the_map.rings = &ring;
 	the_map.nr_rings = 1;
-	/* Keys are in the table of the first shard: their hashes are small. */
-	the_map.nr_shards = NR_QUEUES;
-	the_map.shard_shift = 31 - ilog2(NR_QUEUES);
+	the_map.nr_shards = 1;
+	the_map.shard_shift = 31;
 	the_map.shards[0].table.tbl = &tbl;
 	tbl.size = NR_BUCKETS;
 	for (i = 0; i < NR_ENTRIES; i++) {
@@ -291,13 +311,27 @@ static void init(void)
 		slab[i].free = true;
 		ex_register(&slab[i].entry.lock.word.sync);
 	}
-	for (i = 0; i < NR_QUEUES; i++) {
-		INIT_LIST_HEAD(&the_map.shards[i].wq.head);
-		ex_register(&the_map.shards[i].wq.lock.sync);
+	lm_buckets = buckets;
+	lm_bucket_bits = BUCKET_BITS;
+	for (i = 0; i < (int)ARRAY_SIZE(buckets); i++) {
+		init_waitqueue_head(&buckets[i].wq);
+		ex_register(&buckets[i].wq.lock.sync);
 	}
 	for (i = 0; i < NR_BUCKETS; i++)
 		ex_register(&tbl.lock[i].sync);
-	ex_register(&lm_sleepers_lock.sync);
+}
+
+/* Some tasks look for cycles. */
+static void add_naps(u8 which)
+{
+	int i;
+
+	ex_naps = which;
+	ex_add_world(lm_sleepers, NR_SLEEPER_BUCKETS * sizeof(*lm_sleepers));
+	ex_add_world(&lm_last_number, sizeof(lm_last_number));
+	for (i = 0; i < NR_SLEEPER_BUCKETS; i++)
+		ex_register(&lm_sleepers[i].lock.sync);
+	ex_register(&lm_last_number.sync);
 }
 
 /* Put an entry in front of the first chain. */
@@ -322,6 +356,20 @@ static void init_idle(void)
 	init();
 	init_entry(0, 0, LM_IDLE, false);
 	slot = &slab[0].entry;
+}
+
+/* The second task looks for cycles. */
+static void init_idle_nap(void)
+{
+	init_idle();
+	add_naps(1 << 1);
+}
+
+/* So does the first. */
+static void init_idle_naps(void)
+{
+	init_idle();
+	add_naps(1 << 0 | 1 << 1);
 }
 
 /* A has a value, and in front of it is C, idle. */
@@ -373,9 +421,8 @@ static void end(void)
 		ex_assert(!!(word & LM_IDLE) == (slot == entry),
 			  "IDLE, and not in the ring, or the other way round");
 	}
-	for (i = 0; i < NR_QUEUES; i++)
-		ex_assert(list_empty(&the_map.shards[i].wq.head), "a task is left on a queue");
-	ex_assert(!lm_sleepers[0].first, "a task is left in the table of sleepers");
+	for (i = 0; i < ARRAY_SIZE(buckets); i++)
+		ex_assert(list_empty(&buckets[i].wq.head), "a task is left on a queue");
 }
 
 #define MAP_MODEL(n, w, ...)	{ .name = n, .what = w, .init = init, \
@@ -400,6 +447,10 @@ const struct model models[] = {
 		  .init = init_idle, .body = { use_a, use_a, shrink }),
 	MAP_MODEL("map-refused-wait", "a task waits for an entry that the table refuses",
 		  .init = init_idle, .body = { use_a, use_a, shrink_use_a }),
+	MAP_MODEL("map-walk", "the same, and the task looks for a cycle meanwhile",
+		  .init = init_idle_nap, .body = { use_a, use_a, shrink_use_a }),
+	MAP_MODEL("map-walk-past", "a walk comes past a task that leaves, and its lock is evicted",
+		  .init = init_idle_naps, .body = { hold_b_use_a_timed, use_b, use_a_shrink }),
 	MAP_MODEL("map-chain", "a reader is led to another chain",
 		  .init = init_chain, .body = { get_present_a, shrink_use_b }),
 	MAP_MODEL("map-try", "a trylock, a shrinker", .init = init_idle,

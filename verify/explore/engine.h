@@ -7,7 +7,7 @@
 
 #include "shim.h"
 
-#define STACK_SIZE	8192
+#define STACK_SIZE	(sizeof(ex_stacks) / MAX_TASKS)
 #define STACK_SPARE	1024
 #define MAX_WAYS	16
 

@@ -38,7 +38,7 @@ typedef struct {
 	struct sync sync;
 } spinlock_t;
 
-#define DEFINE_SPINLOCK(name)	spinlock_t name __world
+#define spin_lock_init(lock)	((void)(lock))
 
 enum op_kind {
 	OP_STEP,	/* an operation on memory: always possible */
@@ -101,11 +101,22 @@ void ex_write(unsigned int datum);
 void ex_access(const volatile void *where);
 
 extern char __start_world[], __stop_world[];
+extern char ex_stacks[MAX_TASKS * 8192];
 
-/* Memory elsewhere does not change, or is the task's own: an access is no step. */
+/* The model's: which tasks look for cycles, one bit each, as their naps may end; constant. */
+extern u8 ex_naps;
+
+/*
+ * Memory elsewhere does not change, or is the task's own: an access is no step. But
+ * tasks that look for cycles read how the waits of others ended, without a lock.
+ */
 static inline bool ex_shared(const volatile void *where)
 {
-	return (uintptr_t)where - (uintptr_t)__start_world < __stop_world - __start_world;
+	uintptr_t p = (uintptr_t)where, on_stack = p - (uintptr_t)ex_stacks;
+
+	return p - (uintptr_t)__start_world < (uintptr_t)(__stop_world - __start_world) ||
+	       (on_stack < sizeof(ex_stacks) &&
+		(ex_naps >> on_stack / (sizeof(ex_stacks) / MAX_TASKS) & 1));
 }
 
 #define ex_assert(cond, why)	do { if (!(cond)) ex_fail(why); } while (0)
@@ -180,6 +191,14 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 	return true;
 }
 
+static inline u64 ex_inc(atomic64_t *a, const char *func, int line)
+{
+	ex_yield(OP_STEP, "increment", func, line, NULL, false, 1);
+	ex_acquire(&a->sync);
+	ex_release(&a->sync, true);
+	return ++a->v;
+}
+
 #define atomic64_read(a)		ex_load(a, EX_RELAXED, __func__, __LINE__)
 #define atomic64_read_acquire(a)	ex_load(a, EX_ACQUIRE, __func__, __LINE__)
 #define atomic64_set(a, v)		ex_store(a, v, EX_RELAXED, __func__, __LINE__)
@@ -187,6 +206,7 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 #define atomic64_or(v, a)		((void)ex_rmw(a, 0, v, EX_RELAXED, __func__, __LINE__))
 #define atomic64_andnot(v, a)		((void)ex_rmw(a, v, 0, EX_RELAXED, __func__, __LINE__))
 #define atomic64_fetch_or(v, a)		ex_rmw(a, 0, v, EX_FULL, __func__, __LINE__)
+#define atomic64_inc_return(a)		ex_inc(a, __func__, __LINE__)
 #define atomic64_try_cmpxchg(a, old, new)						\
 	ex_cmpxchg(a, old, new, EX_FULL, __func__, __LINE__)
 #define atomic64_try_cmpxchg_release(a, old, new)					\
@@ -283,7 +303,12 @@ static inline void wake_up_process(struct task_struct *task)
 void rcu_read_lock(void);
 void rcu_read_unlock(void);
 
-/* Time: a timeout that ends at jiffy 1 may be over at any moment. */
+/*
+ * Time: a timeout that ends at jiffy 1 may be over at any moment. So may a nap, if
+ * the model has them; else patience is endless.
+ */
+#define msecs_to_jiffies(ms)		(ex_naps & (1 << (current - tasks)) ? 0 : -1)
+
 static inline unsigned long ex_jiffies(void)
 {
 	if (!current->late)
@@ -338,6 +363,8 @@ struct model {
 extern const struct model models[];
 extern const int nr_models;
 void ex_register(struct sync *sync);
+/* This memory is a part of the world, too; a multiple of 8 bytes. */
+void ex_add_world(void *from, size_t size);
 /* For the trace: a name for what is at an address, or NULL. */
 const char *ex_name(const void *where);
 

@@ -10,6 +10,12 @@
  */
 #include "engine.h"
 
+/* What the world is made of, but for stacks. */
+static struct region {
+	char *from;
+	size_t size;
+} regions[4];
+static int nr_regions;
 static char *pile;
 static size_t pile_top, pile_room;
 /* The states by hash; 0 is none. @index: the state's number. */
@@ -19,6 +25,7 @@ static struct slot {
 } *table;
 static size_t table_size = 1 << 16;
 size_t nr_states;
+static size_t world_size;
 /* By number: the component is complete. And the states of components that are not. */
 static bool *complete;
 static u32 *open;
@@ -29,6 +36,15 @@ void init_states(void)
 	table = calloc(table_size, sizeof(*table));
 	if (!table)
 		abort();
+	ex_add_world(__start_world, __stop_world - __start_world);
+}
+
+void ex_add_world(void *from, size_t size)
+{
+	if (nr_regions == ARRAY_SIZE(regions) || size % 8)
+		abort();
+	regions[nr_regions++] = (struct region) { from, size };
+	world_size += size;
 }
 
 void *grow(void *p, size_t size)
@@ -41,7 +57,7 @@ void *grow(void *p, size_t size)
 
 void save(struct node *node)
 {
-	size_t size = __stop_world - __start_world, live;
+	size_t size = world_size, live;
 	int i;
 
 	if (pile_room < pile_top + size + MAX_TASKS * STACK_SIZE) {
@@ -49,8 +65,10 @@ void save(struct node *node)
 		pile = grow(pile, pile_room);
 	}
 	node->saved = pile_top;
-	memcpy(pile + pile_top, __start_world, size);
-	pile_top += size;
+	for (i = 0; i < nr_regions; i++) {
+		memcpy(pile + pile_top, regions[i].from, regions[i].size);
+		pile_top += regions[i].size;
+	}
 	for (i = 0; i < nr_tasks; i++) {
 		live = stack_end(i) - (char *)tasks[i].sp;
 		memcpy(pile + pile_top, tasks[i].sp, live);
@@ -60,10 +78,13 @@ void save(struct node *node)
 
 void restore(const struct node *node)
 {
-	size_t size = __stop_world - __start_world, from = node->saved + size, live;
+	size_t from = node->saved, live;
 	int i;
 
-	memcpy(__start_world, pile + node->saved, size);
+	for (i = 0; i < nr_regions; i++) {
+		memcpy(regions[i].from, pile + from, regions[i].size);
+		from += regions[i].size;
+	}
 	for (i = 0; i < nr_tasks; i++) {
 		live = stack_end(i) - (char *)tasks[i].sp;
 		/* What is left there must not make a difference, and no task should use it. */
@@ -93,9 +114,11 @@ static u64 hash_bytes(u64 h, const void *data, size_t len)
 
 static u64 hash_state(void)
 {
-	u64 h = hash_bytes(1, __start_world, __stop_world - __start_world);
+	u64 h = 1;
 	int i;
 
+	for (i = 0; i < nr_regions; i++)
+		h = hash_bytes(h, regions[i].from, regions[i].size);
 	for (i = 0; i < nr_tasks; i++)
 		h = hash_bytes(h, tasks[i].sp, stack_end(i) - (char *)tasks[i].sp);
 	return (h ^ h >> 29) * 0xff51afd7ed558ccdULL | 1;

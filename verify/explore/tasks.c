@@ -16,21 +16,22 @@ int spurious __world;
 /* By datum, one bit each: which tasks have seen the last write to it. */
 static u8 seen[MAX_DATA] __world;
 
-static char stacks[MAX_TASKS][STACK_SIZE] __aligned(64);
+char ex_stacks[MAX_TASKS * 8192] __aligned(64);
+u8 ex_naps;
 static void *engine_sp;
-static struct sync *syncs[16];
+static struct sync *syncs[20];
 static int nr_syncs;
 const struct model *model;
 const char *failure;
 
 char *stack_begin(int i)
 {
-	return stacks[i];
+	return ex_stacks + i * STACK_SIZE;
 }
 
 char *stack_end(int i)
 {
-	return stacks[i] + STACK_SIZE;
+	return stack_begin(i) + STACK_SIZE;
 }
 
 /* Save what a function must preserve on this stack; go on with the other one. */

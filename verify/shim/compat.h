@@ -7,6 +7,8 @@
 
 typedef unsigned __int128 lm_u128;
 
+struct lm_owner_note { };
+
 #define LM_HAS_INT128			1
 #define LM_RHT_INSECURE_ELASTICITY
 #define lm_noinline_kcsan

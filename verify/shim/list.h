@@ -33,14 +33,22 @@ static inline void list_del_init(struct list_head *node)
 	INIT_LIST_HEAD(node);
 }
 
-#define list_for_each_entry_continue(pos, head, member)					\
-	for (pos = container_of(pos->member.next, typeof(*pos), member); &pos->member != (head); \
-	     pos = container_of(pos->member.next, typeof(*pos), member))
+/* @new takes the place of @old. */
+static inline void list_replace_init(struct list_head *old, struct list_head *new)
+{
+	new->next = old->next;
+	new->next->prev = new;
+	new->prev = old->prev;
+	new->prev->next = new;
+	INIT_LIST_HEAD(old);
+}
+
+#define list_next_entry(pos, member)	container_of((pos)->member.next, typeof(*(pos)), member)
 #define list_for_each_entry(pos, head, member)						\
 	for (pos = container_of((head)->next, typeof(*pos), member); &pos->member != (head);	\
 	     pos = container_of(pos->member.next, typeof(*pos), member))
 
-/* A hash table: one bucket is enough, and makes all tasks meet in it. */
+/* Lists with a head of one pointer */
 
 struct hlist_node {
 	struct hlist_node *next, **pprev;
@@ -50,6 +58,14 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
+/* Where a node hangs; atomic, as it is read without a lock. That is no step of its own. */
+#define set_pprev(node, value)	__atomic_store_n(&(node)->pprev, value, __ATOMIC_RELAXED)
+
+static inline bool hlist_unhashed_lockless(const struct hlist_node *node)
+{
+	return !__atomic_load_n(&node->pprev, __ATOMIC_RELAXED);
+}
+
 static inline bool hlist_unhashed(const struct hlist_node *node)
 {
 	return !node->pprev;
@@ -58,27 +74,25 @@ static inline bool hlist_unhashed(const struct hlist_node *node)
 static inline void hlist_add_head(struct hlist_node *node, struct hlist_head *head)
 {
 	node->next = head->first;
-	node->pprev = &head->first;
+	set_pprev(node, &head->first);
 	if (head->first)
-		head->first->pprev = &node->next;
+		set_pprev(head->first, &node->next);
 	head->first = node;
 }
 
-static inline void hash_del(struct hlist_node *node)
+static inline void hlist_del_init(struct hlist_node *node)
 {
 	*node->pprev = node->next;
 	if (node->next)
-		node->next->pprev = node->pprev;
+		set_pprev(node->next, node->pprev);
 	node->next = NULL;
-	node->pprev = NULL;
+	set_pprev(node, NULL);
 }
 
-#define DEFINE_HASHTABLE(name, bits)	struct hlist_head name[1] __world
-#define hash_add(table, node, key)	hlist_add_head(node, &(table)[0])
-#define hash_entry(ptr, type, member)	((ptr) ? container_of(ptr, type, member) : NULL)
-#define hash_for_each_possible(table, pos, member, key)					\
-	for (pos = hash_entry((table)[0].first, typeof(*pos), member); pos;		\
-	     pos = hash_entry(pos->member.next, typeof(*pos), member))
+#define hlist_entry_safe(ptr, type, member)	((ptr) ? container_of(ptr, type, member) : NULL)
+#define hlist_for_each_entry(pos, head, member)						\
+	for (pos = hlist_entry_safe((head)->first, typeof(*pos), member); pos;		\
+	     pos = hlist_entry_safe(pos->member.next, typeof(*pos), member))
 
 /* Wait queues */
 
@@ -87,11 +101,13 @@ typedef int (*wait_queue_func_t)(struct wait_queue_entry *wait, unsigned int mod
 				 void *key);
 
 struct wait_queue_entry {
-	bool exclusive;
+	unsigned int flags;
 	void *private;
 	wait_queue_func_t func;
 	struct list_head entry;
 };
+
+#define WQ_FLAG_EXCLUSIVE	1
 
 typedef struct wait_queue_head {
 	spinlock_t lock;
@@ -100,15 +116,21 @@ typedef struct wait_queue_head {
 
 static inline void init_waitqueue_func_entry(struct wait_queue_entry *wait, wait_queue_func_t func)
 {
+	wait->flags = 0;
 	wait->private = NULL;
 	wait->func = func;
 }
 
-static inline void __add_wait_queue_entry_tail_exclusive(struct wait_queue_head *wq,
-							 struct wait_queue_entry *wait)
+static inline void init_waitqueue_head(struct wait_queue_head *wq)
+{
+	spin_lock_init(&wq->lock);
+	INIT_LIST_HEAD(&wq->head);
+}
+
+static inline void __add_wait_queue_entry_tail(struct wait_queue_head *wq,
+					       struct wait_queue_entry *wait)
 {
 	lockdep_assert_held(&wq->lock);
-	wait->exclusive = true;
 	list_add_tail(&wait->entry, &wq->head);
 }
 
@@ -122,7 +144,7 @@ static inline void __wake_up_locked_key(struct wait_queue_head *wq, unsigned int
 		struct wait_queue_entry *wait = container_of(node, struct wait_queue_entry, entry);
 
 		next = node->next;
-		if (wait->func(wait, mode, 0, key) && wait->exclusive)
+		if (wait->func(wait, mode, 0, key) && (wait->flags & WQ_FLAG_EXCLUSIVE))
 			break;
 	}
 }

@@ -2,7 +2,7 @@
 /*
  * What the rooms in core/ use of the kernel, for user space. Written afresh, and
  * no more of it than they need. All headers linux/... of a model are this one;
- * compat.h and observe.h take the places of two rooms.
+ * compat.h and observe.h take the places of three rooms.
  *
  * The machine underneath, which is atomics, spin locks and the scheduler, is
  * either explore.h or threads.h.
@@ -32,9 +32,12 @@ typedef unsigned int gfp_t;
 #define GENMASK_ULL(h, l)	((~0ULL >> (63 - (h))) & (~0ULL << (l)))
 #define ilog2(n)		(63 - __builtin_clzll(n))
 #define rounddown_pow_of_two(n)	(1ULL << ilog2(n))
+#define roundup_pow_of_two(n)	(1ULL << (64 - __builtin_clzll((n) - 1)))
+#define SZ_1M			BIT(20)
 #define max(a, b)		((a) > (b) ? (a) : (b))
 #define min(a, b)		((a) < (b) ? (a) : (b))
 #define min_t(type, a, b)	min((type)(a), (type)(b))
+#define clamp(n, low, high)	min(max(n, low), high)
 #define clamp_t(type, n, low, high)	min(max((type)(n), (type)(low)), (type)(high))
 #define div_u64(a, b)		((u64)(a) / (b))
 
@@ -54,6 +57,9 @@ typedef unsigned int gfp_t;
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
 #define struct_size(p, member, n)	(sizeof(*(p)) + sizeof(*(p)->member) * (n))
 #define EXPORT_SYMBOL_GPL(name)
+#define __init
+#define module_param_named(name, value, type, perm)
+#define MODULE_PARM_DESC(name, text)
 #define DEFINE_FREE(name, type, free)
 #define DEFINE_CLASS(name, type, exit, init, args...)	struct no_class_##name
 #define _RET_IP_		0
@@ -76,6 +82,9 @@ static inline u64 get_unaligned_be64(const void *ptr)
 /* Hashes: the constant of linux/hash.h. No model asks for SipHash. */
 #define GOLDEN_RATIO_64		0x61C8864680B583EBull
 #define hash_32(n, bits)	(n)
+/* Two buckets of sleepers are enough. Owner bits differ in the pid. */
+#define NR_SLEEPER_BUCKETS	2
+#define hash_64(n, bits)	((n) >> 8 & (NR_SLEEPER_BUCKETS - 1))
 
 typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define siphash_1u64(x, key)		((void)(key), (u64)(x))
@@ -95,6 +104,8 @@ typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define find_pid_ns(nr, ns)	(nr)
 #define pid_task(nr, type)	(&tasks[(nr) - 1])
 #define might_sleep()		do { } while (0)
+#define cond_resched()		do { } while (0)
+#define num_online_cpus()	2
 
 /* Structs that models have no use for */
 struct lockdep_map { };

@@ -22,6 +22,7 @@ typedef struct {
 #define atomic64_or(x, a)		((void)__atomic_fetch_or(&(a)->v, x, __ATOMIC_RELAXED))
 #define atomic64_andnot(x, a)		((void)__atomic_fetch_and(&(a)->v, ~(x), __ATOMIC_RELAXED))
 #define atomic64_fetch_or(x, a)		__atomic_fetch_or(&(a)->v, x, __ATOMIC_SEQ_CST)
+#define atomic64_inc_return(a)		__atomic_add_fetch(&(a)->v, 1, __ATOMIC_SEQ_CST)
 #define cmpxchg_order(a, old, new, order)						\
 	__atomic_compare_exchange_n(&(a)->v, old, new, false, order, __ATOMIC_RELAXED)
 #define atomic64_try_cmpxchg(a, old, new)	cmpxchg_order(a, old, new, __ATOMIC_SEQ_CST)
@@ -47,7 +48,7 @@ static inline void ex_fail(const char *why)
 
 typedef pthread_mutex_t spinlock_t;
 
-#define DEFINE_SPINLOCK(name)		spinlock_t name = PTHREAD_MUTEX_INITIALIZER
+#define spin_lock_init(lock)		((void)pthread_mutex_init(lock, NULL))
 #define spin_lock(lock)			((void)pthread_mutex_lock(lock))
 #define spin_unlock(lock)		((void)pthread_mutex_unlock(lock))
 #define lockdep_assert_held(lock)	((void)(lock))
@@ -95,6 +96,7 @@ static inline void wake_up_process(struct task_struct *task)
 
 /* A jiffy is a tenth of a millisecond; the clock stands still, so a deadline is a timeout. */
 #define jiffies				0UL
+#define msecs_to_jiffies(ms)		((ms) / 2)
 #define schedule_timeout_uninterruptible(timeout)	ex_fail("waits for a table to grow")
 
 static inline long schedule_timeout(long timeout)

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Tell callers that misuse a lock: unlock what another task holds, use an entry
+ * after its unlock, end while a key is held.
+ *
+ * A look at the state word that costs the fast path instructions is made with
+ * CONFIG_LOCKMAP_DEBUG alone. An entry then also has the start time and the name
+ * of the task that owns it: a later task with the same pid is not taken for it.
+ *
+ * A misused call is told by a WARN with the map's name, and does nothing.
+ */
+#include <linux/bug.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+
+#include "compat.h"
+#include "types.h"
+
+/* The caller has just become the owner of an entry. */
+static __always_inline void lm_debug_own(struct lockmap_entry *entry)
+{
+	if (IS_ENABLED(CONFIG_LOCKMAP_DEBUG) && in_task())
+		lm_owner_note(&entry->owner_note, current);
+}
+
+/* What is wrong with a call that only the holder of an entry may make. */
+static const char *lm_holder_fault(u64 word)
+{
+	u64 owner = word & LM_OWNER;
+
+	if (!(word & LM_LOCKED))
+		return "is not locked";
+	return owner && owner != lm_current_owner() ? "another task holds" : NULL;
+}
+
+/*
+ * Whether a call is misused on an entry that its caller does not hold. The entry
+ * may be of another key by now, or of none.
+ */
+static __always_inline bool lm_misused(const struct lockmap_entry *entry, const char *call)
+{
+	const char *fault;
+	u64 word;
+
+	if (!IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		return false;
+	word = atomic64_read(&entry->lock.word);
+	fault = lm_holder_fault(word);
+	return WARN(fault, "lockmap: %s: %s of a key that %s\n",
+		    word & LM_DEAD ? "?" : lm_name(entry->map), call, fault);
+}
+
+/* The same for an unlock. A key that is not locked is told on every kernel. */
+static __always_inline bool lm_misused_unlock(const struct lockmap_entry *entry)
+{
+	u64 word;
+
+	if (IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		return lm_misused(entry, "unlock");
+	word = atomic64_read(&entry->lock.word);
+	return WARN_ONCE(!(word & LM_LOCKED), "lockmap: %s: unlock of a key that is not locked\n",
+			 word & LM_DEAD ? "?" : lm_name(entry->map));
+}
+
+/*
+ * The task that an entry belongs to; %NULL if it is gone. Without
+ * CONFIG_LOCKMAP_DEBUG, a later task that has got the same pid passes for it.
+ *
+ * Context: RCU read side.
+ */
+static struct task_struct *lm_owner_task(const struct lockmap_entry *entry, u64 word)
+{
+	struct task_struct *task;
+
+	task = pid_task(find_pid_ns(lm_word_pid(word), &init_pid_ns), PIDTYPE_PID);
+	return task && lm_owner_is(&entry->owner_note, task) ? task : NULL;
+}
+
+/* Context: RCU read side, or the entry is sure to stay. */
+static bool lm_owner_is_gone(const struct lockmap_entry *entry, u64 word)
+{
+	bool gone;
+
+	rcu_read_lock();
+	gone = (word & LM_OWNER) && !lm_owner_task(entry, word);
+	rcu_read_unlock();
+	return gone;
+}
+
+/*
+ * The word of a lock whose owner is gone; 0 if the owner lives, or if the caller
+ * was sent away: then the entry may be no more, and RCU has to keep it.
+ */
+static u64 lm_abandoned_word(const struct lm_waiter *waiter)
+{
+	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
+	u64 word = 0;
+
+	rcu_read_lock();
+	if (READ_ONCE(waiter->result) == LM_WAITING)
+		word = atomic64_read(&waiter->lock->word);
+	if (!lm_owner_is_gone(entry, word))
+		word = 0;
+	rcu_read_unlock();
+	return word;
+}
+
+/* A task has waited for a while: tell, once a map, of a holder that will never unlock. */
+static void lm_check_owner_lives(const struct lm_waiter *waiter)
+{
+	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
+	u64 word = lm_abandoned_word(waiter);
+
+	if (!word)
+		return;
+	/* A holder notes its name after it has taken the lock: look again. */
+	schedule_timeout_uninterruptible(1);
+	rcu_read_lock();
+	if (lm_abandoned_word(waiter) == word && !cmpxchg(&entry->map->dead_owner, 0, 1))
+		pr_warn("%s: %s/%d waits for a key whose holder, %s/%d, ended without unlocking it\n",
+			lm_name(entry->map), current->comm, current->pid,
+			lm_owner_comm(&entry->owner_note), lm_word_pid(word));
+	rcu_read_unlock();
+}
