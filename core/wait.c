@@ -30,7 +30,7 @@
 /* ... and so many times for one acquisition. */
 #define LM_MAX_SPINS	512
 /* So many waiters are sent away in one section of a bucket's lock. */
-#define LM_WAKE_MOST	16
+#define LM_WAKE_MOST	8
 
 /**
  * struct lm_wakeup - what lm_wake_function() is told

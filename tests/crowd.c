@@ -13,7 +13,7 @@
 
 #include "worker.h"
 
-#define CROWD		(slow_kernel() ? 200 : 2000)
+#define CROWD		(slow_kernel() ? 200 : 8000)
 #define SAMPLES		20
 
 /* Keys that the case itself holds: the crowd waits for one of them, single tasks for the other. */

@@ -17,6 +17,9 @@
 /* A task that has slept for so long has looked for a cycle. */
 #define LOOKED_FOR_CYCLE_MS	(10 + 3 * MSEC_PER_SEC / HZ)
 
+/* A cycle ends so long after its last task went to sleep, at best. */
+#define CYCLE_ENDS_MS		100
+
 /**
  * struct cycle - keys and tasks
  * @map: of keys with even numbers, and with odd ones
@@ -24,6 +27,9 @@
  * @meeting: where tasks wait for each other, in meet()
  * @arrived: how often a task came there
  * @refused: how many waits were refused with -EDEADLK in a round
+ * @last_wait: when the last task of a round began to wait, in ns
+ * @refused_at: when a wait was refused
+ * @fastest: the shortest time between these, of all rounds
  */
 struct cycle {
 	struct lockmap *map[2];
@@ -32,6 +38,9 @@ struct cycle {
 	wait_queue_head_t meeting;
 	atomic_t arrived;
 	atomic_t refused;
+	atomic64_t last_wait;
+	u64 refused_at;
+	u64 fastest;
 };
 
 static struct cycle *create_cycle(struct kunit *test, unsigned int size)
@@ -41,6 +50,7 @@ static struct cycle *create_cycle(struct kunit *test, unsigned int size)
 	c->map[0] = lmtest_create_u64(test);
 	c->map[1] = lmtest_create_u64(test);
 	c->size = size;
+	c->fastest = U64_MAX;
 	init_waitqueue_head(&c->meeting);
 	return c;
 }
@@ -165,14 +175,19 @@ static void ended_waits_close_no_cycle(struct kunit *test)
 /* A chain of waiting tasks that is no cycle is never refused, however long it is. */
 static void long_chains_wait(struct kunit *test)
 {
-	const unsigned int size = slow_kernel() ? 500 : 2000;
+	const unsigned int size = slow_kernel() ? 500 : 5000;
 	struct cycle *c = create_cycle(test, size);
 	struct lockmap_entry *last = lmtest_hold(test, c->map[(size - 1) % 2], size - 1);
-	struct worker *w;
+	struct worker *w = NULL;
 
 	lmtest_open_gate(test);
-	for (unsigned int n = size - 1; n--;)
-		lmtest_expect_waiting(test, start_task(test, c, n, OP_LOCK, 0));
+	for (unsigned int n = size - 1; n--;) {
+		w = start_task(test, c, n, OP_LOCK, 0);
+		/* The next one waits for the key that this one holds. */
+		while (!READ_ONCE(w->about_to_wait) && !completion_done(&w->done))
+			usleep_range(20, 50);
+	}
+	lmtest_expect_waiting(test, w);
 	/* By now each task has followed the chain, or is about to. */
 	msleep(LOOKED_FOR_CYCLE_MS);
 	lockmap_unlock(last);
@@ -187,8 +202,26 @@ static bool meet(struct cycle *c)
 	int turn = atomic_inc_return(&c->arrived), all;
 
 	all = roundup(turn, (int)c->size);
-	wake_up_all(&c->meeting);
+	if (turn == all)
+		wake_up_all(&c->meeting);
 	return wait_event_timeout(c->meeting, atomic_read(&c->arrived) >= all, PATIENCE);
+}
+
+/* The caller begins to wait. */
+static void note_wait(struct cycle *c)
+{
+	s64 now = ktime_get_ns(), last = atomic64_read(&c->last_wait);
+
+	while (last < now && !atomic64_try_cmpxchg(&c->last_wait, &last, now))
+		;
+}
+
+/* A round is over in which a wait was refused. */
+static void note_time(struct cycle *c)
+{
+	s64 ns = c->refused_at - atomic64_read(&c->last_wait);
+
+	c->fastest = min(c->fastest, (u64)max(ns, 0));
 }
 
 /* Hold a key, and wait for the next one, at the same time as all the others. */
@@ -202,7 +235,11 @@ static int play_round(struct cycle *c, struct worker *w, bool waits)
 		return -EFAULT;
 	if (!meet(c))
 		return -EPIPE;
+	if (waits)
+		note_wait(c);
 	ret = waits ? wait_for_key(c, next, w->op, PATIENCE) : 0;
+	if (ret == -EDEADLK)
+		c->refused_at = ktime_get_ns();
 	lockmap_unlock(entry);
 	if (ret == -EDEADLK)
 		atomic_inc(&c->refused);
@@ -229,8 +266,11 @@ static int play_rounds(struct worker *w)
 		} while (w->op == OP_CONTAINS);
 		err = play_round(c, w, w->key != stays_out);
 		/* The one that is refused unlocks its key, and that opens the cycle. */
-		if (!err && w->key == 0)
+		if (!err && w->key == 0) {
 			w->errors += atomic_xchg(&c->refused, 0) != closed;
+			if (closed)
+				note_time(c);
+		}
 		if (!err && !meet(c))
 			err = -EPIPE;
 	}
@@ -238,28 +278,42 @@ static int play_rounds(struct worker *w)
 	return err;
 }
 
+static void play(struct kunit *test, unsigned int size, unsigned int rounds)
+{
+	struct cycle *c = create_cycle(test, size);
+
+	for (u64 n = 0; n < size; n++) {
+		struct worker *w = lmtest_worker_create(test, play_rounds, NULL, "cycle");
+
+		w->arg = c;
+		w->key = n;
+		w->nr = rounds;
+		lmtest_worker_start(test, w);
+	}
+	lmtest_join_all(test);
+	KUNIT_EXPECT_EQ_MSG(test, lmtest_sum_errors(test), 0, "cycle of %u", size);
+	KUNIT_EXPECT_EQ(test, lmtest_sum_counts(test), size * rounds);
+	kunit_info(test, "a cycle of %u tasks ends %llu us after the last one began to wait",
+		   size, c->fastest / NSEC_PER_USEC);
+	if (!slow_kernel())
+		KUNIT_EXPECT_LE(test, c->fastest, CYCLE_ENDS_MS * NSEC_PER_MSEC);
+	end_cycle(test, c);
+}
+
 /* All of a cycle begin to wait at once: one of them is refused, and none if one stays out. */
 static void one_of_those_that_wait_at_once_is_refused(struct kunit *test)
 {
 	static const unsigned int sizes[] = { 2, 3, 4, 7, 16 };
-	unsigned int rounds = 40;
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		struct cycle *c = create_cycle(test, sizes[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++)
+		play(test, sizes[i], 40);
+}
 
-		for (u64 n = 0; n < c->size; n++) {
-			struct worker *w = lmtest_worker_create(test, play_rounds, NULL, "cycle");
-
-			w->arg = c;
-			w->key = n;
-			w->nr = rounds;
-			lmtest_worker_start(test, w);
-		}
-		lmtest_join_all(test);
-		KUNIT_EXPECT_EQ_MSG(test, lmtest_sum_errors(test), 0, "cycle of %u", c->size);
-		KUNIT_EXPECT_EQ(test, lmtest_sum_counts(test), c->size * rounds);
-		end_cycle(test, c);
-	}
+/* The same for as many tasks as may be found in one service. */
+static void large_cycles_end_soon(struct kunit *test)
+{
+	play(test, 128, 12);
+	play(test, slow_kernel() ? 200 : 2000, 12);
 }
 
 static struct kunit_case cycle_cases[] = {
@@ -267,6 +321,7 @@ static struct kunit_case cycle_cases[] = {
 	KUNIT_CASE_SLOW(ended_waits_close_no_cycle),
 	KUNIT_CASE_SLOW(long_chains_wait),
 	KUNIT_CASE_SLOW(one_of_those_that_wait_at_once_is_refused),
+	KUNIT_CASE_SLOW(large_cycles_end_soon),
 	{}
 };
 

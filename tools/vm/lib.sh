@@ -83,7 +83,7 @@ kunit_tap() {
 }
 
 # Get a kernel: its build folder or headers as $kdir, the command that boots it as $machine, a busybox for it as $BUSYBOX.
-# usage: get_kernel uml-*|debian-*|kcsan|i386|arm64
+# usage: get_kernel uml-*|debian-*|kcsan|many|i386|arm64
 # shellcheck disable=SC2034
 get_kernel() {
 	local vm=$LOCKMAP_TOP/tools/vm dir
@@ -101,7 +101,10 @@ get_kernel() {
 	*)
 		kdir=$("$vm/kernel-qemu" "$1")
 		machine=("$vm/run-qemu" "$kdir/image")
-		[ "$1" = kcsan ] || BUSYBOX=$("$vm/busybox" "$1")
+		case $1 in
+		many)	machine=(env "CPUS=${CPUS:-64}" "${machine[@]}") ;;
+		i386 | arm64) BUSYBOX=$("$vm/busybox" "$1") ;;
+		esac
 		;;
 	esac
 	"$LOCKMAP_TOP/tools/debian/deps" qemu
