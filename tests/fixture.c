@@ -58,10 +58,14 @@ static void destroy_map(void *map)
 		lockmap_destroy(map);
 }
 
+/* A case has so many maps with a class of their own. */
+#define MAPS_OF_A_CASE	4
+
 /* Create a map that is destroyed when the case ends, or say why there is none. */
 struct lockmap *lmtest_try_create(struct kunit *test, const struct lockmap_params *params)
 {
-	static struct lock_class_key keys[4];
+	/* Without lockdep they have no size. */
+	static struct lock_class_key keys[MAPS_OF_A_CASE];
 	struct fixture *fx = test->priv;
 	struct lockmap_params own;
 	struct lockmap *map;
@@ -69,7 +73,7 @@ struct lockmap *lmtest_try_create(struct kunit *test, const struct lockmap_param
 	/* Cases hold keys of one map while they lock those of another. */
 	if (params && !params->lock_key) {
 		own = *params;
-		own.lock_key = &keys[fx->nr_maps++ % ARRAY_SIZE(keys)];
+		own.lock_key = &keys[fx->nr_maps++ % MAPS_OF_A_CASE];
 		params = &own;
 	}
 	map = lockmap_create(params);
