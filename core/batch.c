@@ -124,6 +124,9 @@ static struct lockmap_batch *lm_batch_alloc(unsigned int n, gfp_t gfp)
 
 static void lm_batch_free(struct lockmap_batch *batch)
 {
+	/* For lm_misused_batch(), as long as no task takes it. */
+	if (IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		batch->map = NULL;
 	if (batch->max > LM_BATCH_SPARE || cmpxchg(raw_cpu_ptr(&lm_spare_batch), NULL, batch))
 		kvfree(batch);
 }
@@ -273,8 +276,9 @@ EXPORT_SYMBOL_GPL(lockmap_batch_trylock);
 
 void lockmap_batch_unlock(struct lockmap_batch *batch)
 {
-	if (!IS_ERR_OR_NULL(batch))
-		lm_batch_unlock(batch, _RET_IP_);
+	if (IS_ERR_OR_NULL(batch) || lm_misused_batch(batch))
+		return;
+	lm_batch_unlock(batch, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(lockmap_batch_unlock);
 
