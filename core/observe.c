@@ -148,11 +148,37 @@ static void lm_lockdep_release(struct lockmap_entry *entry, unsigned long ip)
 
 static noinline void lm_trace_reclaimed(const struct lockmap_entry *entry)
 {
+	char text[LM_KEY_TEXT];
 	const u8 *data;
 	u32 len;
 
 	data = lm_entry_key_rcu(entry->map, entry, &len);
-	trace_lockmap_reclaimed(entry->map, data, len);
+	lm_key_text(text, sizeof(text), entry->map, data, len);
+	trace_lockmap_reclaimed(entry->map, text);
+}
+
+static noinline void lm_trace_contended(const struct lm_key *key)
+{
+	char text[LM_KEY_TEXT];
+
+	lm_key_text(text, sizeof(text), key->map, key->data, key->len);
+	trace_lockmap_contended(key->map, text, lm_word_pid(key->word));
+}
+
+static noinline void lm_trace_acquired(const struct lm_key *key, u64 ns, int err)
+{
+	char text[LM_KEY_TEXT];
+
+	lm_key_text(text, sizeof(text), key->map, key->data, key->len);
+	trace_lockmap_acquired(key->map, text, ns, err);
+}
+
+static noinline void lm_trace_deadlock(const struct lm_key *key)
+{
+	char text[LM_KEY_TEXT];
+
+	lm_key_text(text, sizeof(text), key->map, key->data, key->len);
+	trace_lockmap_deadlock(key->map, text);
 }
 
 /* An idle entry was evicted; it is dead, and in its table still. */
@@ -172,7 +198,8 @@ static u64 lm_note_wait_begin(void)
 static void lm_note_contended(const struct lm_key *key, struct lockmap_entry *entry)
 {
 	lm_contention_begin(entry);
-	trace_lockmap_contended(key->map, key->data, key->len, lm_word_pid(key->word));
+	if (trace_lockmap_contended_enabled())
+		lm_trace_contended(key);
 }
 
 /* The caller slept for a key, and has it, or does not get it because of @err. */
@@ -190,13 +217,15 @@ static void lm_note_wait(const struct lm_key *key, struct lockmap_entry *entry,
 	WRITE_ONCE(waits->longest_us, max(waits->longest_us, us));
 	put_cpu_ptr(key->map->cpu);
 	lm_contention_end(entry, err);
-	trace_lockmap_acquired(key->map, key->data, key->len, ns, err);
+	if (trace_lockmap_acquired_enabled())
+		lm_trace_acquired(key, ns, err);
 }
 
 /* The caller asked for a key that it holds itself. */
 static int lm_refuse_own(const struct lm_key *key)
 {
-	trace_lockmap_deadlock(key->map, key->data, key->len);
+	if (trace_lockmap_deadlock_enabled())
+		lm_trace_deadlock(key);
 	return -EDEADLK;
 }
 
@@ -290,8 +319,8 @@ static void lm_print_refusal(const struct lm_key *key)
  */
 static void lm_report_refusal(const struct lm_key *key, int err)
 {
-	if (err == -EDEADLK)
-		trace_lockmap_deadlock(key->map, key->data, key->len);
+	if (err == -EDEADLK && trace_lockmap_deadlock_enabled())
+		lm_trace_deadlock(key);
 	if (READ_ONCE(lm_refusal.task) != current)
 		return;
 	if (err == -EDEADLK)
