@@ -192,6 +192,16 @@ static void lm_batch_prefetch(struct lockmap *map, const struct lockmap_key *con
 }
 
 /*
+ * A batch is told to lockdep when it is locked. Before that, the second key may need an
+ * entry while the first is locked.
+ */
+static void lm_batch_may_alloc(const struct lockmap_batch *batch, const struct lm_wait_mode *mode)
+{
+	if (!mode->try && batch->nr == 1)
+		lm_lockdep_may_alloc_locked(batch->map);
+}
+
+/*
  * Lock the keys of a batch, in their order, each once. An entry never overwrites a
  * key in the array that is still to be locked.
  */
@@ -210,6 +220,7 @@ static int lm_batch_lock_sorted(struct lockmap_batch *batch, unsigned int n,
 		key = keys[i];
 		if (last && !lm_key_cmp(map, map->key_kind, last, key))
 			continue;
+		lm_batch_may_alloc(batch, mode);
 		entry = lm_lock_unannotated(map, key->data, key->len, LM_CREATE, mode);
 		if (IS_ERR(entry))
 			return PTR_ERR(entry);
@@ -225,6 +236,9 @@ static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct loc
 	struct lockmap_batch *batch;
 	int err;
 
+	/* Also if there is a spare one, or no key. */
+	if (!mode.try)
+		lm_lockdep_may_alloc(map);
 	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &mode));
 	if (IS_ERR(batch))
 		return batch;

@@ -123,6 +123,16 @@ static void lm_lockdep_may_alloc(const struct lockmap *map)
 		might_alloc(map->params.gfp);
 }
 
+/* Tell lockdep that a call may do so with a key of the map locked of which it was not told yet. */
+static void lm_lockdep_may_alloc_locked(struct lockmap *map)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP))
+		return;
+	lock_map_acquire(&map->dep_map);
+	lm_lockdep_may_alloc(map);
+	lock_map_release(&map->dep_map);
+}
+
 /* Tell lockdep of a lock that the caller has just taken. */
 static void lm_lockdep_acquire(struct lockmap_entry *entry, const struct lm_wait_mode *mode,
 			       unsigned long ip)
