@@ -174,13 +174,7 @@ static void keys_in_reclaim(struct kunit *test)
 
 /* The order of keys. */
 
-/* Lockmap has to tell of the next call once, and lockdep not at all. */
-static void expect_told_begin(const char *text)
-{
-	expect_warning_begin();
-	expect_log(text);
-}
-
+/* Lockmap has told of it, and lockdep has not. */
 static void expect_told_end(struct kunit *test)
 {
 	expect_warning_end();

@@ -28,8 +28,7 @@ static DEFINE_MUTEX(mutex);
 static void expect_report_begin(struct kunit *test)
 {
 	KUNIT_ASSERT_TRUE(test, debug_locks);
-	expect_warning_begin();
-	expect_log("possible circular locking dependency detected");
+	expect_told_begin("possible circular locking dependency detected");
 }
 
 static void expect_report_end(struct kunit *test)
