@@ -28,7 +28,7 @@
 
 #include "tests/fixture.h"
 
-/* The last two leak maps on purpose. Those of lockdep are only in kernels that have it; see tests/lockdep.c. */
+/* The last two leak maps on purpose. Not here: tests/lockdep.c and tests/lockdep_report.c. */
 kunit_test_suites(&lmtest_create_suite,
 		  &lmtest_absent_suite,
 		  &lmtest_value_suite,

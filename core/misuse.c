@@ -72,7 +72,10 @@ static __always_inline bool lm_misused_unlock(const struct lockmap_entry *entry)
 			 word & LM_DEAD ? "?" : lm_name(entry->map));
 }
 
-/* The same for the unlock of a batch. One that was unlocked before may have been kept: see lm_batch_free(). */
+/*
+ * The same for the unlock of a batch. One that was unlocked before may have been
+ * kept: see lm_batch_free().
+ */
 static bool lm_misused_batch(const struct lockmap_batch *batch)
 {
 	unsigned int i;

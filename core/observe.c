@@ -56,7 +56,7 @@ static void lm_lockdep_init_map(struct lockmap *map, struct lock_class_key *key,
 	lock_set_cmp_fn(map, lm_lockdep_cmp, NULL);
 }
 
-/* What is wrong with locking a key, or any key (%NULL), while the task holds another of its class. */
+/* What is wrong with locking a key, or any (%NULL), while the task holds another of its class. */
 static const char *lm_order_fault(const struct lockmap *map, const void *data, u32 len,
 				  const struct lockmap_entry *held)
 {
@@ -64,7 +64,7 @@ static const char *lm_order_fault(const struct lockmap *map, const void *data, u
 	u32 held_len;
 
 	if (held->map != map)
-		return "of another map from the same lockmap_create(), without a lock_key of its own";
+		return "of another map from the same lockmap_create(), without a lock_key";
 	if (!data)
 		return NULL;
 	held_data = lm_entry_key_rcu(map, held, &held_len);
@@ -248,7 +248,7 @@ static int lm_refuse_own(const struct lm_key *key)
  * @task: the refused task, which has the rest for itself until it clears this; %NULL: free
  * @nr: number of tasks that were noted
  * @closed: they are the whole cycle; else it is longer, or was just opened
- * @chain: the refused task, the holder that it waits for, the task that that one waits for, ...
+ * @chain: the refused task, the holder that it waits for, the task that this one waits for, ...
  * @text: the message
  *
  * deadlock.c finds the cycle with spinlocks held, where only names are copied. The
@@ -282,7 +282,7 @@ static bool lm_note_refusal(void)
 	return true;
 }
 
-/* Note a task of the cycle, which is in the table of sleepers. Return: false when it is one too many. */
+/* Note a task of the cycle, which is in the table of sleepers. Return: false for one too many. */
 static bool lm_note_link(const struct lm_waiter *waiter)
 {
 	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);

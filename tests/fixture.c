@@ -49,11 +49,11 @@ int lmtest_init(struct kunit *test)
 	return kunit_add_action_or_reset(test, free_fixture, fx);
 }
 
-/* Have a process run a command. In tests of a kernel tree there may be no shell. Return: 0 if it succeeded. */
+/* Have a process run a command. Return: 0 if it succeeded; where there is no shell it does not. */
 int lmtest_shell(const char *command)
 {
-	char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
-	char *envp[] = { "PATH=/bin", NULL };
+	char *argv[4] = { "/bin/sh", "-c", (char *)command, NULL };
+	char *envp[2] = { "PATH=/bin", NULL };
 
 	return call_usermodehelper(argv[0], argv, envp, UMH_WAIT_PROC);
 }

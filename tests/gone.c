@@ -35,7 +35,7 @@ static void destroy_told(struct lockmap *map, const char *name, unsigned int hel
 {
 	char text[128];
 
-	scnprintf(text, sizeof(text), "%s: destroyed with %u keys held, %u of them by tasks that are gone; leaked",
+	scnprintf(text, sizeof(text), "%s: destroyed with %u keys held, %u by tasks that are gone",
 		  name, held, gone);
 	expect_told_begin(text);
 	lockmap_destroy(map);
@@ -64,7 +64,7 @@ static bool pid_is_free(pid_t pid)
 	return is_free;
 }
 
-/* Have a task lock a key, and end. Return: that task; only the pid and @arg, the entry, are of use. */
+/* Have a task lock a key, and end. Return: what is known of it: its pid, and @arg, the entry. */
 static struct worker *hold_and_end(struct kunit *test, struct lockmap *map, u64 n)
 {
 	struct worker *w = lmtest_worker_create(test, lock_and_end, map, "lock and end");
@@ -86,7 +86,7 @@ static int wait_for_key(struct lockmap *map, u64 n, unsigned long timeout)
 	return lock_error(lockmap_lock_timeout(map, &key, sizeof(key), timeout));
 }
 
-/* The next task that waits for the key tells, once it has slept for 10 ms; the first one of a map. */
+/* The next task that waits for the key tells, once it has slept for 10 ms; once a map. */
 static void waiter_tells(struct kunit *test)
 {
 	struct lockmap *map = create_unmanaged(test, "gone_waiter");
@@ -95,7 +95,7 @@ static void waiter_tells(struct kunit *test)
 
 	pid = hold_and_end(test, map, 1)->task->pid;
 	KUNIT_EXPECT_EQ(test, trylock_error(map, 1), -EBUSY);
-	KUNIT_EXPECT_EQ(test, wait_for_key(map, 1, 0), -ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, wait_for_key(map, 1, 1), -ETIMEDOUT);
 	scnprintf(text, sizeof(text), "whose holder, %s/%d, ended without unlocking it",
 		  gone_name(0), pid);
 	expect_told_begin(text);
@@ -165,7 +165,8 @@ static void debugfs_tells(struct kunit *test)
 static void destroy_tells(struct kunit *test)
 {
 	struct lockmap *map = create_unmanaged(test, "gone_destroy");
-	struct lockmap_entry *mine = lmtest_hold(test, map, 1), *of_no_task = lmtest_hold(test, map, 2);
+	struct lockmap_entry *mine = lmtest_hold(test, map, 1);
+	struct lockmap_entry *of_no_task = lmtest_hold(test, map, 2);
 
 	lockmap_entry_disown(of_no_task);
 	hold_and_end(test, map, 3);
@@ -196,7 +197,7 @@ static int try_as_later_task(struct worker *w)
 	return 0;
 }
 
-/* Start a task with the pid of one that has ended: the next pid is chosen, but others may be faster. */
+/* Start a task with the pid of one that has ended: the next pid, unless others are faster. */
 static struct worker *start_later_task(struct kunit *test, const struct worker *gone)
 {
 	struct worker *w = NULL;

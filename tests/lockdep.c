@@ -153,7 +153,7 @@ static void calls_that_need_no_memory(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, debug_locks);
 }
 
-/* Reclaim takes keys: of a map that does not reclaim, and of one that has no key locked when it does. */
+/* Reclaim takes keys: of a map that does not reclaim, or that does so with no key locked. */
 static void keys_in_reclaim(struct kunit *test)
 {
 	static struct lock_class_key class[2];

@@ -105,7 +105,7 @@ static void remove_of_absent_key(struct kunit *test)
 	call_finds_nothing(test, OP_REMOVE);
 }
 
-static void for_each_of_empty_map(struct kunit *test)
+static void walk_of_empty_map(struct kunit *test)
 {
 	call_finds_nothing(test, OP_FOR_EACH);
 }
@@ -274,8 +274,12 @@ static void mutex_in_clone(struct kunit *test)
 static void call_under_lock_of_reclaim(struct kunit *test, enum op op)
 {
 	struct lockmap *map = lmtest_create_u64(test);
+	unsigned long visits = 0;
+	u64 key = key_of(1);
 
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 1, 10), 0);
+	/* From now on there is a spare batch. */
+	lmtest_do_op(map, op, &key, sizeof(key), PATIENCE, &visits);
 	take_in_reclaim(&mutex);
 	expect_report_begin(test);
 	op_under_mutex(map, op, 1);
@@ -370,7 +374,7 @@ static struct kunit_case report_cases[] = {
 	KUNIT_CASE(contains_of_absent_key),
 	KUNIT_CASE(insert_of_absent_key),
 	KUNIT_CASE(remove_of_absent_key),
-	KUNIT_CASE(for_each_of_empty_map),
+	KUNIT_CASE(walk_of_empty_map),
 	KUNIT_CASE(lock_of_free_key),
 	KUNIT_CASE(batch_of_free_key),
 	KUNIT_CASE(get_of_free_key),

@@ -200,19 +200,22 @@ static void use_of_evicted(struct kunit *test)
 	lmtest_expect_usable(test, map, "after misuse");
 }
 
-/* So many keys are tried until one is in the memory that was another's: a few pages of entries. */
+/* So many keys are tried until one is in the memory that was another's. */
 #define TRIES	1000
 
-/* KASAN keeps freed memory for a while; this gives it back. Where it does not, it is the next to be used. */
+/* KASAN keeps freed memory for a while; this gives it back. Without, it is the next to be used. */
 static void give_memory_back(void)
 {
 	if (!IS_ENABLED(CONFIG_KASAN))
 		return;
 	rcu_barrier();
-	lmtest_shell("for file in /sys/kernel/slab/lockmap-reused-*/shrink; do echo 1 >$file; done");
+	lmtest_shell("for i in /sys/kernel/slab/lockmap-reused-*; do echo 1 >$i/shrink; done");
 }
 
-/* Hold a key, @key, that is in the entry @arg, which this task evicts. Keys that are not keep their memory by a value. */
+/*
+ * Hold a key, @key, that is in the entry @arg, which this task evicts. Other keys keep
+ * their memory: they get a value.
+ */
 static int hold_reused(struct worker *w)
 {
 	struct lockmap_entry *entry;
