@@ -113,8 +113,9 @@ struct lockmap_entry;
  *	that does not ask for the old value, or destroyed with the map. Runs in the
  *	context of the call that drops the value, with the key locked; may sleep
  *	where the caller may. %NULL for no call
- * @lock_key: lockdep class of the keys, a static object of the caller's; %NULL for
- *	the class of the place in the code that calls lockmap_create()
+ * @lock_key: lockdep class of the keys, a static object of the caller's that no
+ *	other kind of lock has; %NULL for the class of the place in the code that calls
+ *	lockmap_create()
  */
 struct lockmap_params {
 	const char   *name;
@@ -349,7 +350,8 @@ void lockmap_entry_disown(struct lockmap_entry *entry);
  * @len: set to the key's length if not %NULL
  *
  * Context: Any that may hold the entry.
- * Return: the key's bytes, with no zero at their end, valid until the unlock.
+ * Return: the key's bytes, with no zero at their end, valid until the unlock. %NULL
+ * and 0 bytes if CONFIG_LOCKMAP_DEBUG finds that the caller does not hold the entry.
  */
 const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len);
 
@@ -394,7 +396,8 @@ bool lockmap_entry_remove(struct lockmap_entry *entry, void *old);
  * @value: the value to put in, copied; %NULL for all zero
  *
  * Context: Any that may hold the entry.
- * Return: the value, as lockmap_entry_value(); never %NULL.
+ * Return: the value, as lockmap_entry_value(). Never %NULL, unless
+ * CONFIG_LOCKMAP_DEBUG finds that the caller does not hold the entry.
  */
 void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value);
 
@@ -594,6 +597,9 @@ struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lo
 /**
  * lockmap_batch_unlock() - unlock all keys of a batch, and free it
  * @batch: the batch; %NULL and error pointers are ignored
+ *
+ * With CONFIG_LOCKMAP_DEBUG, a call for a batch of which another task holds a key, or
+ * no task any more, is a WARN and does nothing.
  *
  * Context: As lockmap_unlock(). Does not sleep for a batch of
  * lockmap_batch_trylock(), but may for other batches, which kvfree() frees.

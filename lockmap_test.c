@@ -28,7 +28,7 @@
 
 #include "tests/fixture.h"
 
-/* The last one leaks maps on purpose. */
+/* The last two leak maps on purpose. Not here: tests/lockdep.c and tests/lockdep_report.c. */
 kunit_test_suites(&lmtest_create_suite,
 		  &lmtest_absent_suite,
 		  &lmtest_value_suite,
@@ -40,6 +40,7 @@ kunit_test_suites(&lmtest_create_suite,
 		  &lmtest_wait_suite,
 		  &lmtest_giveup_suite,
 		  &lmtest_owner_suite,
+		  &lmtest_misuse_suite,
 		  &lmtest_cycle_suite,
 		  &lmtest_crowd_suite,
 		  &lmtest_softirq_suite,
@@ -50,6 +51,7 @@ kunit_test_suites(&lmtest_create_suite,
 		  &lmtest_nomem_suite,
 		  &lmtest_typed_suite,
 		  &lmtest_guard_suite,
+		  &lmtest_gone_suite,
 		  &lmtest_leak_suite);
 
 MODULE_DESCRIPTION("KUnit tests of lockmap");

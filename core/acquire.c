@@ -162,7 +162,7 @@ static int lm_lock_contended(struct lm_key *key, struct lockmap_entry *entry, u6
 		err = -EAGAIN;		/* another task unlocked it meanwhile */
 	else if (mode->try)
 		err = lm_unchanged(key, entry) ? -EBUSY : -EAGAIN;
-	else if (owner && (key->word & LM_OWNER) == owner)
+	else if (owner && (key->word & LM_OWNER) == owner && lm_debug_owns(entry))
 		err = lm_refuse_own(key);
 	else if (lm_may_spin(mode) && lm_spin(&entry->lock, key->word, spins))
 		err = -EAGAIN;

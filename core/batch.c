@@ -124,6 +124,9 @@ static struct lockmap_batch *lm_batch_alloc(unsigned int n, gfp_t gfp)
 
 static void lm_batch_free(struct lockmap_batch *batch)
 {
+	/* For lm_misused_batch(), as long as no task takes it. */
+	if (IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		batch->map = NULL;
 	if (batch->max > LM_BATCH_SPARE || cmpxchg(raw_cpu_ptr(&lm_spare_batch), NULL, batch))
 		kvfree(batch);
 }
@@ -189,6 +192,16 @@ static void lm_batch_prefetch(struct lockmap *map, const struct lockmap_key *con
 }
 
 /*
+ * A batch is told to lockdep when it is locked. Before that, the second key may need an
+ * entry while the first is locked.
+ */
+static void lm_batch_may_alloc(const struct lockmap_batch *batch, const struct lm_wait_mode *mode)
+{
+	if (!mode->try && batch->nr == 1)
+		lm_lockdep_may_alloc_locked(batch->map);
+}
+
+/*
  * Lock the keys of a batch, in their order, each once. An entry never overwrites a
  * key in the array that is still to be locked.
  */
@@ -207,6 +220,7 @@ static int lm_batch_lock_sorted(struct lockmap_batch *batch, unsigned int n,
 		key = keys[i];
 		if (last && !lm_key_cmp(map, map->key_kind, last, key))
 			continue;
+		lm_batch_may_alloc(batch, mode);
 		entry = lm_lock_unannotated(map, key->data, key->len, LM_CREATE, mode);
 		if (IS_ERR(entry))
 			return PTR_ERR(entry);
@@ -222,6 +236,9 @@ static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct loc
 	struct lockmap_batch *batch;
 	int err;
 
+	/* Also if there is a spare one, or no key. */
+	if (!mode.try)
+		lm_lockdep_may_alloc(map);
 	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &mode));
 	if (IS_ERR(batch))
 		return batch;
@@ -273,8 +290,9 @@ EXPORT_SYMBOL_GPL(lockmap_batch_trylock);
 
 void lockmap_batch_unlock(struct lockmap_batch *batch)
 {
-	if (!IS_ERR_OR_NULL(batch))
-		lm_batch_unlock(batch, _RET_IP_);
+	if (IS_ERR_OR_NULL(batch) || lm_misused_batch(batch))
+		return;
+	lm_batch_unlock(batch, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(lockmap_batch_unlock);
 

@@ -8,7 +8,6 @@
  */
 #include <linux/ctype.h>
 #include <linux/err.h>
-#include <linux/export.h>
 #include <linux/kernel.h>
 #include <linux/printk.h>
 #include <linux/rcupdate.h>
@@ -206,14 +205,3 @@ static void lm_key_text(char *text, size_t size, const struct lockmap *map, cons
 	else
 		snprintf(text, size, "%*phN%s", (int)shown, data, more);
 }
-
-const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len)
-{
-	u32 key_len;
-	const void *key = lm_entry_key_rcu(entry->map, entry, &key_len);
-
-	if (len)
-		*len = key_len;
-	return key;
-}
-EXPORT_SYMBOL_GPL(lockmap_entry_key);

@@ -256,7 +256,8 @@ void lockmap_destroy(struct lockmap *map)
 		return;
 	might_sleep();
 	held = lm_count_held(map);
-	if (WARN(held, "lockmap: %s: destroyed with %u keys held, %u of them by tasks that are gone; leaked\n",
+	if (WARN(held,
+		 "lockmap: %s: destroyed with %u keys held, %u by tasks that are gone; leaked\n",
 		 lm_name(map), held, lm_count_abandoned(map))) {
 		mutex_lock(&lm_maps_lock);
 		map->leaked = true;

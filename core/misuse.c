@@ -25,14 +25,22 @@ static __always_inline void lm_debug_own(struct lockmap_entry *entry)
 		lm_owner_note(&entry->owner_note, current);
 }
 
+/* Whether an owner with the caller's pid is the caller, and not a task that ended before it. */
+static __always_inline bool lm_debug_owns(const struct lockmap_entry *entry)
+{
+	return lm_owner_is(&entry->owner_note, current);
+}
+
 /* What is wrong with a call that only the holder of an entry may make. */
-static const char *lm_holder_fault(u64 word)
+static const char *lm_holder_fault(const struct lockmap_entry *entry, u64 word)
 {
 	u64 owner = word & LM_OWNER;
 
 	if (!(word & LM_LOCKED))
 		return "is not locked";
-	return owner && owner != lm_current_owner() ? "another task holds" : NULL;
+	if (owner && (owner != lm_current_owner() || !lm_debug_owns(entry)))
+		return "another task holds";
+	return NULL;
 }
 
 /*
@@ -47,7 +55,7 @@ static __always_inline bool lm_misused(const struct lockmap_entry *entry, const 
 	if (!IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
 		return false;
 	word = atomic64_read(&entry->lock.word);
-	fault = lm_holder_fault(word);
+	fault = lm_holder_fault(entry, word);
 	return WARN(fault, "lockmap: %s: %s of a key that %s\n",
 		    word & LM_DEAD ? "?" : lm_name(entry->map), call, fault);
 }
@@ -62,6 +70,25 @@ static __always_inline bool lm_misused_unlock(const struct lockmap_entry *entry)
 	word = atomic64_read(&entry->lock.word);
 	return WARN_ONCE(!(word & LM_LOCKED), "lockmap: %s: unlock of a key that is not locked\n",
 			 word & LM_DEAD ? "?" : lm_name(entry->map));
+}
+
+/*
+ * The same for the unlock of a batch. One that was unlocked before may have been
+ * kept: see lm_batch_free().
+ */
+static bool lm_misused_batch(const struct lockmap_batch *batch)
+{
+	unsigned int i;
+
+	if (!IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		return false;
+	if (WARN(!batch->map, "lockmap: ?: unlock of a batch that is not locked\n"))
+		return true;
+	for (i = 0; i < batch->nr; i++) {
+		if (lm_misused(batch->entries[i], "batch_unlock"))
+			return true;
+	}
+	return false;
 }
 
 /*

@@ -56,7 +56,7 @@ static void lm_lockdep_init_map(struct lockmap *map, struct lock_class_key *key,
 	lock_set_cmp_fn(map, lm_lockdep_cmp, NULL);
 }
 
-/* What is wrong with locking a key, or any key (%NULL), while the task holds another of its class. */
+/* What is wrong with locking a key, or any (%NULL), while the task holds another of its class. */
 static const char *lm_order_fault(const struct lockmap *map, const void *data, u32 len,
 				  const struct lockmap_entry *held)
 {
@@ -64,7 +64,7 @@ static const char *lm_order_fault(const struct lockmap *map, const void *data, u
 	u32 held_len;
 
 	if (held->map != map)
-		return "of another map from the same lockmap_create(), without a lock_key of its own";
+		return "of another map from the same lockmap_create(), without a lock_key";
 	if (!data)
 		return NULL;
 	held_data = lm_entry_key_rcu(map, held, &held_len);
@@ -123,6 +123,16 @@ static void lm_lockdep_may_alloc(const struct lockmap *map)
 		might_alloc(map->params.gfp);
 }
 
+/* Tell lockdep that a call may do so with a key of the map locked of which it was not told yet. */
+static void lm_lockdep_may_alloc_locked(struct lockmap *map)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP))
+		return;
+	lock_map_acquire(&map->dep_map);
+	lm_lockdep_may_alloc(map);
+	lock_map_release(&map->dep_map);
+}
+
 /* Tell lockdep of a lock that the caller has just taken. */
 static void lm_lockdep_acquire(struct lockmap_entry *entry, const struct lm_wait_mode *mode,
 			       unsigned long ip)
@@ -148,11 +158,37 @@ static void lm_lockdep_release(struct lockmap_entry *entry, unsigned long ip)
 
 static noinline void lm_trace_reclaimed(const struct lockmap_entry *entry)
 {
+	char text[LM_KEY_TEXT];
 	const u8 *data;
 	u32 len;
 
 	data = lm_entry_key_rcu(entry->map, entry, &len);
-	trace_lockmap_reclaimed(entry->map, data, len);
+	lm_key_text(text, sizeof(text), entry->map, data, len);
+	trace_lockmap_reclaimed(entry->map, text);
+}
+
+static noinline void lm_trace_contended(const struct lm_key *key)
+{
+	char text[LM_KEY_TEXT];
+
+	lm_key_text(text, sizeof(text), key->map, key->data, key->len);
+	trace_lockmap_contended(key->map, text, lm_word_pid(key->word));
+}
+
+static noinline void lm_trace_acquired(const struct lm_key *key, u64 ns, int err)
+{
+	char text[LM_KEY_TEXT];
+
+	lm_key_text(text, sizeof(text), key->map, key->data, key->len);
+	trace_lockmap_acquired(key->map, text, ns, err);
+}
+
+static noinline void lm_trace_deadlock(const struct lm_key *key)
+{
+	char text[LM_KEY_TEXT];
+
+	lm_key_text(text, sizeof(text), key->map, key->data, key->len);
+	trace_lockmap_deadlock(key->map, text);
 }
 
 /* An idle entry was evicted; it is dead, and in its table still. */
@@ -172,7 +208,8 @@ static u64 lm_note_wait_begin(void)
 static void lm_note_contended(const struct lm_key *key, struct lockmap_entry *entry)
 {
 	lm_contention_begin(entry);
-	trace_lockmap_contended(key->map, key->data, key->len, lm_word_pid(key->word));
+	if (trace_lockmap_contended_enabled())
+		lm_trace_contended(key);
 }
 
 /* The caller slept for a key, and has it, or does not get it because of @err. */
@@ -190,13 +227,15 @@ static void lm_note_wait(const struct lm_key *key, struct lockmap_entry *entry,
 	WRITE_ONCE(waits->longest_us, max(waits->longest_us, us));
 	put_cpu_ptr(key->map->cpu);
 	lm_contention_end(entry, err);
-	trace_lockmap_acquired(key->map, key->data, key->len, ns, err);
+	if (trace_lockmap_acquired_enabled())
+		lm_trace_acquired(key, ns, err);
 }
 
 /* The caller asked for a key that it holds itself. */
 static int lm_refuse_own(const struct lm_key *key)
 {
-	trace_lockmap_deadlock(key->map, key->data, key->len);
+	if (trace_lockmap_deadlock_enabled())
+		lm_trace_deadlock(key);
 	return -EDEADLK;
 }
 
@@ -209,7 +248,7 @@ static int lm_refuse_own(const struct lm_key *key)
  * @task: the refused task, which has the rest for itself until it clears this; %NULL: free
  * @nr: number of tasks that were noted
  * @closed: they are the whole cycle; else it is longer, or was just opened
- * @chain: the refused task, the holder that it waits for, the task that that one waits for, ...
+ * @chain: the refused task, the holder that it waits for, the task that this one waits for, ...
  * @text: the message
  *
  * deadlock.c finds the cycle with spinlocks held, where only names are copied. The
@@ -243,7 +282,7 @@ static bool lm_note_refusal(void)
 	return true;
 }
 
-/* Note a task of the cycle, which is in the table of sleepers. Return: false when it is one too many. */
+/* Note a task of the cycle, which is in the table of sleepers. Return: false for one too many. */
 static bool lm_note_link(const struct lm_waiter *waiter)
 {
 	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
@@ -290,8 +329,8 @@ static void lm_print_refusal(const struct lm_key *key)
  */
 static void lm_report_refusal(const struct lm_key *key, int err)
 {
-	if (err == -EDEADLK)
-		trace_lockmap_deadlock(key->map, key->data, key->len);
+	if (err == -EDEADLK && trace_lockmap_deadlock_enabled())
+		lm_trace_deadlock(key);
 	if (READ_ONCE(lm_refusal.task) != current)
 		return;
 	if (err == -EDEADLK)

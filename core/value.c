@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The value of a locked entry: read it, put it in, take it out; and how many
- * values a map has.
+ * What a holder does with an entry: read its key; read its value, put it in, take
+ * it out. And how many values a map has.
  */
 #include <linux/atomic.h>
 #include <linux/export.h>
@@ -46,6 +46,19 @@ static void lm_drop_value(struct lockmap_entry *entry, void *old)
 		params->release(entry->data);
 }
 
+const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len)
+{
+	const void *key = NULL;
+	u32 key_len = 0;
+
+	if (!lm_misused(entry, "entry_key"))
+		key = lm_entry_key_rcu(entry->map, entry, &key_len);
+	if (len)
+		*len = key_len;
+	return key;
+}
+EXPORT_SYMBOL_GPL(lockmap_entry_key);
+
 void *lockmap_entry_value(struct lockmap_entry *entry)
 {
 	if (lm_misused(entry, "entry_value"))
@@ -84,6 +97,8 @@ EXPORT_SYMBOL_GPL(lockmap_entry_remove);
 
 void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value)
 {
+	if (lm_misused(entry, "entry_get_or_insert"))
+		return NULL;
 	if (!entry->has_value)
 		lockmap_entry_insert(entry, value, NULL);
 	return entry->data;

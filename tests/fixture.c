@@ -10,6 +10,7 @@
 #include <linux/module.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
+#include <linux/umh.h>
 
 #include <kunit/test-bug.h>
 
@@ -46,6 +47,15 @@ int lmtest_init(struct kunit *test)
 	init_completion(&fx->gate);
 	test->priv = fx;
 	return kunit_add_action_or_reset(test, free_fixture, fx);
+}
+
+/* Have a process run a command. Return: 0 if it succeeded; where there is no shell it does not. */
+int lmtest_shell(const char *command)
+{
+	char *argv[4] = { "/bin/sh", "-c", (char *)command, NULL };
+	char *envp[2] = { "PATH=/bin", NULL };
+
+	return call_usermodehelper(argv[0], argv, envp, UMH_WAIT_PROC);
 }
 
 /*

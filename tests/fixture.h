@@ -56,6 +56,7 @@ extern struct kunit_suite lmtest_reader_suite;
 extern struct kunit_suite lmtest_wait_suite;
 extern struct kunit_suite lmtest_giveup_suite;
 extern struct kunit_suite lmtest_owner_suite;
+extern struct kunit_suite lmtest_misuse_suite;
 extern struct kunit_suite lmtest_cycle_suite;
 extern struct kunit_suite lmtest_crowd_suite;
 extern struct kunit_suite lmtest_softirq_suite;
@@ -66,6 +67,7 @@ extern struct kunit_suite lmtest_size_suite;
 extern struct kunit_suite lmtest_nomem_suite;
 extern struct kunit_suite lmtest_typed_suite;
 extern struct kunit_suite lmtest_guard_suite;
+extern struct kunit_suite lmtest_gone_suite;
 extern struct kunit_suite lmtest_leak_suite;
 
 /* Every call that locks or reads keys */
@@ -103,6 +105,7 @@ extern const char * const lmtest_op_name[NR_OPS];
 /* Cases. */
 
 int lmtest_init(struct kunit *test);
+int lmtest_shell(const char *command);
 
 /* Maps and memory, which last until the case ends. */
 
@@ -173,6 +176,13 @@ static inline void expect_warning_end(void)
 static inline void expect_log(const char *text)
 {
 	pr_info("lockmap_test: has to be told: %s\n", text);
+}
+
+/* What comes next, up to expect_warning_end(), has to give one warning, with this text. */
+static inline void expect_told_begin(const char *text)
+{
+	expect_warning_begin();
+	expect_log(text);
 }
 
 /*

@@ -108,35 +108,6 @@ static void batch_with_own_key_is_refused(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
 }
 
-/*
- * On a kernel with PROVE_LOCKING, lockmap warns when a task locks keys of a map
- * in descending order, even if nobody waits, and even if others were locked in
- * ascending order before. tools/vm/check-log looks for the warning.
- */
-static void lockdep_reports_wrong_order(struct kunit *test)
-{
-	struct lockmap *map = lmtest_create_u64(test);
-	struct lockmap_entry *entry;
-
-	if (!IS_ENABLED(CONFIG_PROVE_LOCKING))
-		kunit_skip(test, "a kernel without PROVE_LOCKING");
-	for (u64 n = 10; n > 0; n--) {
-		entry = lmtest_hold(test, map, n);
-		KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, n + 1)), 0);
-		KUNIT_EXPECT_EQ(test, lock_error(trylock_nr(map, n - 1)), 0);
-		lockmap_unlock(entry);
-	}
-
-	entry = lmtest_hold(test, map, 6);
-	expect_warning_begin();
-	expect_log("may wait for a key while it holds one that sorts after it");
-	KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, 5)), 0);
-	expect_warning_end();
-	/* It warns once for each map. */
-	KUNIT_EXPECT_EQ(test, lock_error(lock_nr(map, 4)), 0);
-	lockmap_unlock(entry);
-}
-
 struct pair {
 	u64 first;
 	u64 second;
@@ -254,7 +225,6 @@ static void disowned_key_has_no_owner(struct kunit *test)
 static struct kunit_case owner_cases[] = {
 	KUNIT_CASE(own_key_is_refused),
 	KUNIT_CASE(batch_with_own_key_is_refused),
-	KUNIT_CASE(lockdep_reports_wrong_order),
 	KUNIT_CASE(unfinished_value_is_kept),
 	KUNIT_CASE(disowned_key_has_no_owner),
 	{}
