@@ -104,6 +104,16 @@ static void mark_dead(void)
 	lm_mark_dead(&entries[0].lock);
 }
 
+/* What is left to do of an unlock, when the word's memory is another key's already. */
+static void wake_for_nothing(void)
+{
+	struct wait_queue_head *wq = lm_bucket(&entries[0].lock);
+
+	spin_lock(&wq->lock);
+	lm_wake_locked(wq, &entries[0].lock);
+	spin_unlock(&wq->lock);
+}
+
 #ifdef CROWD
 /*
  * More waiters than lm_mark_dead() sends away in one section, in front of the
@@ -171,6 +181,9 @@ const struct model models[] = {
 		   .body = { thrice, thrice }),
 	LOCK_MODEL("spin-three", "3 tasks lock and unlock, and spin",
 		   .body = { once, once, once }),
+	LOCK_MODEL("spin-dead", "the word dies while a waiter spins for a hand-off",
+		   .init = init_held, .body = { mark_dead, sent_away, wake_for_nothing },
+		   .end = end_dead),
 };
 #elif defined(CROWD)
 /* A row that is longer than one section of the bucket's lock may take. */
@@ -201,6 +214,9 @@ const struct model models[] = {
 		   .body = { disown, once, try_twice }),
 	LOCK_MODEL("mark-dead", "the word dies under three waiters", .init = init_held,
 		   .body = { mark_dead, sent_away, sent_away_timed, sent_away }, .end = end_dead),
+	LOCK_MODEL("mark-dead-woken", "a waiter is woken for nothing while the word dies",
+		   .init = init_held, .body = { mark_dead, sent_away, wake_for_nothing },
+		   .end = end_dead),
 	LOCK_MODEL("shared", "two locks on one queue", .body = { once, both, once_b, timed }),
 	LOCK_MODEL("row", "three in a row, and a waiter of another lock in their bucket",
 		   .body = { both, once, once, once_b }),

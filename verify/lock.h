@@ -13,8 +13,15 @@ static struct task_struct *holder[NR_KEYS] __world;
 /* By task, from 1: the key that it is about to get, from 1. */
 static u8 wants[MAX_TASKS + 1] __world;
 
+/* RCU keeps the memory of a word that has died. */
 void ex_access(const volatile void *where)
 {
+	size_t i;
+
+	for (i = 0; i < NR_KEYS; i++)
+		ex_assert(where != &entries[i].lock.word || current->rcu ||
+			  !(entries[i].lock.word.v & LM_DEAD),
+			  "touches a word that died, without RCU");
 }
 
 const char *ex_name(const void *where)
