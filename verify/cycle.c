@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-/* Models of cycles: the same rooms as in lock.c, with tasks that hold a key while they wait for the next. */
+/*
+ * Models of cycles: the same rooms as in lock.c and deadlock.c, with tasks that
+ * hold a key while they wait for the next.
+ */
 #include "shim.h"
 #include "core/word.c"
 #include "core/key.c"
@@ -10,11 +13,17 @@ static bool check_refusal(void);
 #define lm_note_refusal()	check_refusal()
 #define lm_note_link(waiter)	((void)(waiter), true)
 
+/* Called when a task is about to want a key. */
+static void note_want(void);
+
 #include "lock.h"
 
-/* How many tasks were refused; and whether a task may leave a cycle by itself. */
+/* How many tasks were refused. */
 static u8 refused __world;
-static bool check_cycles __world;
+/* Of which tasks, one bit each, the wait was part of a cycle, be it only for a time. */
+static u8 cycled __world;
+/* Whether a task may leave a cycle by itself. */
+static bool timed __world;
 
 /* A nap takes less than that. */
 static const struct lm_wait_mode lm_wait_timed_nap = {
@@ -28,7 +37,6 @@ static void init_naps(bool own_buckets)
 
 	init_buckets(own_buckets);
 	ex_naps = 0xf;
-	check_cycles = true;
 	ex_add_world(lm_sleepers, NR_SLEEPER_BUCKETS * sizeof(*lm_sleepers));
 	ex_add_world(&lm_last_number, sizeof(lm_last_number));
 	for (i = 0; i < NR_SLEEPER_BUCKETS; i++)
@@ -50,7 +58,7 @@ static void init_cycle_shared(void)
 static void init_cycle_timed(void)
 {
 	init_naps(true);
-	check_cycles = false;
+	timed = true;
 }
 
 static void once_b(void)
@@ -65,14 +73,39 @@ static unsigned int owner_pid(unsigned int l)
 }
 
 /*
+ * The last task that comes to want a key closes the cycle: no task gets a key
+ * while it wants another.
+ */
+static void note_want(void)
+{
+	unsigned int pid = current->pid, owner, hops;
+	u8 chain = 0;
+
+	cycled &= ~(1 << pid);
+	for (hops = 0; hops < MAX_TASKS && wants[pid]; hops++) {
+		owner = owner_pid(wants[pid] - 1);
+		if (!owner || owner == pid)
+			return;
+		chain |= 1 << pid;
+		pid = owner;
+		if (pid == current->pid) {
+			cycled |= chain;
+			return;
+		}
+	}
+}
+
+/*
  * A refusal is right if the owner of what the task wants waits, perhaps
- * indirectly, for the task itself. That is true for ever, if none of them gives up.
+ * indirectly, for the task itself. That is true for ever, if none of them gives up;
+ * else it was true at some time of the wait.
  */
 static bool check_refusal(void)
 {
 	unsigned int want = wants[current->pid], owner = owner_pid(want - 1), hops;
 
-	if (!check_cycles)
+	ex_assert(cycled >> current->pid & 1, "refused without a cycle");
+	if (timed)
 		return true;
 	ex_assert(owner != current->pid, "refused what it was just granted");
 	for (hops = 0; hops < MAX_TASKS; hops++) {
@@ -81,7 +114,8 @@ static bool check_refusal(void)
 		ex_assert(owner, "refused, though no task owns the key");
 		want = wants[owner];
 		ex_assert(want, "refused, though the owner does not wait");
-		ex_assert(owner_pid(want - 1) != owner, "refused, though the owner got what it wants");
+		ex_assert(owner_pid(want - 1) != owner,
+			  "refused, though the owner got what it wants");
 		owner = owner_pid(want - 1);
 	}
 	ex_fail("refused for a cycle of other tasks");
@@ -129,6 +163,11 @@ static void c_then_a(void)
 static void b_then_a_timed(void)
 {
 	two_locks(1, 0, &lm_wait_timed_nap);
+}
+
+static void c_then_a_timed(void)
+{
+	two_locks(2, 0, &lm_wait_timed_nap);
 }
 
 /* First makes way for a waiter, which then asks for a hand-off. */
@@ -206,6 +245,9 @@ const struct model models[] = {
 		   .end = end_one_refused),
 	LOCK_MODEL("cycle", "a cycle of three tasks", .init = init_cycle,
 		   .body = { a_then_b, b_then_c, c_then_a }, .end = end_one_refused),
+	LOCK_MODEL("cycle-timed", "a cycle of three tasks, and one has a timeout",
+		   .init = init_cycle_timed, .body = { a_then_b, b_then_c, c_then_a_timed },
+		   .end = end_one_refused),
 	LOCK_MODEL("cycle-foreign", "a chain that leads into a cycle of other tasks",
 		   .init = init_cycle, .body = { a_then_b, b_then_a, c_then_a_end },
 		   .end = end_one_refused),

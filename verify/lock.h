@@ -82,6 +82,7 @@ static int want(unsigned int l, const struct lm_wait_mode *mode)
 	int err;
 
 	wants[current->pid] = l + 1;
+	note_want();
 	err = lock_key(l, mode);
 	wants[current->pid] = 0;
 	return err;

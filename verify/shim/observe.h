@@ -31,7 +31,8 @@ static inline void lm_note_wait(const struct lm_key *key, struct lockmap_entry *
 {
 	ex_assert(hlist_unhashed(&waiter->sleeper_node), "still in the table of sleepers");
 	/* A waiter that never was the head was never on it. */
-	ex_assert(!waiter->wait.entry.next || list_empty(&waiter->wait.entry), "still on the queue");
+	ex_assert(!waiter->wait.entry.next || list_empty(&waiter->wait.entry),
+		  "still on the queue");
 	ex_assert(list_empty(&waiter->row), "still in the row");
 }
 
