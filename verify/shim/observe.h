@@ -34,6 +34,7 @@ static inline void lm_note_wait(const struct lm_key *key, struct lockmap_entry *
 	ex_assert(!waiter->wait.entry.next || list_empty(&waiter->wait.entry),
 		  "still on the queue");
 	ex_assert(list_empty(&waiter->row), "still in the row");
+	ex_assert(!waiter->head, "still the head");
 }
 
 #endif /* _VERIFY_OBSERVE_H */
