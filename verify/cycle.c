@@ -122,14 +122,11 @@ static bool check_refusal(void)
 	return false;
 }
 
-static void two_locks(unsigned int a, unsigned int b, const struct lm_wait_mode *mode)
+/* Holds one key, and wants another. */
+static void hold_and_want(unsigned int a, unsigned int b, const struct lm_wait_mode *mode)
 {
-	int err;
+	int err = want(b, mode);
 
-	err = want(a, &lm_wait_forever);
-	ex_assert(!err, "refused, though it held no key");
-	enter(a);
-	err = want(b, mode);
 	if (!err) {
 		enter(b);
 		leave(b);
@@ -138,6 +135,13 @@ static void two_locks(unsigned int a, unsigned int b, const struct lm_wait_mode 
 		  "an unexpected error");
 	refused += err == -EDEADLK;
 	leave(a);
+}
+
+static void two_locks(unsigned int a, unsigned int b, const struct lm_wait_mode *mode)
+{
+	ex_assert(!want(a, &lm_wait_forever), "refused, though it held no key");
+	enter(a);
+	hold_and_want(a, b, mode);
 }
 
 static void a_then_b(void)
@@ -191,6 +195,33 @@ static void c_then_a_end(void)
 	enter(0);
 	leave(0);
 	leave(2);
+}
+
+/* The first three tasks hold A, B, and C. */
+static void init_tail(void)
+{
+	unsigned int l;
+
+	init_naps(true);
+	for (l = 0; l < NR_KEYS; l++) {
+		entries[l].lock.word.v = LM_LOCKED | (l + 1) << LM_OWNER_SHIFT;
+		holder[l] = &tasks[l];
+	}
+}
+
+static void hold_a_want_b(void)
+{
+	hold_and_want(0, 1, &lm_wait_forever);
+}
+
+static void hold_b_want_a(void)
+{
+	hold_and_want(1, 0, &lm_wait_forever);
+}
+
+static void hold_c_want_a(void)
+{
+	hold_and_want(2, 0, &lm_wait_forever);
 }
 
 /* Wants one key after the other, and keeps A meanwhile. */
@@ -250,6 +281,10 @@ const struct model models[] = {
 		   .end = end_one_refused),
 	LOCK_MODEL("cycle-foreign", "a chain that leads into a cycle of other tasks",
 		   .init = init_cycle, .body = { a_then_b, b_then_a, c_then_a_end },
+		   .end = end_one_refused),
+	LOCK_MODEL("cycle-tail", "a chain past a task that waits for a cycle of others",
+		   .init = init_tail,
+		   .body = { hold_a_want_b, hold_b_want_a, hold_c_want_a, c_use },
 		   .end = end_one_refused),
 	LOCK_MODEL("cycles", "two cycles that share a lock: A, B and A, C", .init = init_cycle,
 		   .body = { a_then_b_then_c, b_then_a, c_then_a }, .end = end_two_refused),
