@@ -66,7 +66,10 @@ struct lm_sleeper_bucket {
 
 /* By the hash of the owner bits. */
 static struct lm_sleeper_bucket lm_sleepers[LM_SLEEPER_BUCKETS];
-/* The last number that a task took; atomic. */
+/*
+ * The last number that a task took; atomic. Taking one is fully ordered: a task
+ * that takes a higher number sees who owns the locks that the other has.
+ */
 static atomic64_t lm_last_number;
 
 static struct lm_sleeper_bucket *lm_sleeper_bucket(u64 owner)

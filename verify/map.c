@@ -18,8 +18,18 @@
 #include "core/word.c"
 #include "core/key.c"
 #include "observe.h"
-#define lm_note_refusal()	false
-#define lm_note_link(waiter)	((void)(waiter), false)
+#define lm_note_refusal()	true
+
+/* Notes the map of the entry that a task of the cycle waits for. */
+static bool lm_note_link(const struct lm_waiter *waiter)
+{
+	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
+
+	ex_step("notes a task of the cycle");
+	ex_access(entry);
+	return entry->map;
+}
+
 #include "core/deadlock.c"
 #include "core/turnstile.c"
 #include "core/wait.c"
@@ -244,6 +254,17 @@ static void hold_b_use_a_timed(void)
 	unlock(b);
 }
 
+/* Is refused if the other task that holds a key waits for this one. */
+static void hold_a_use_b(void)
+{
+	struct lockmap_entry *a = lock(0, &lm_wait_forever), *b = lock(1, &lm_wait_forever);
+
+	ex_assert(!IS_ERR(b) || PTR_ERR(b) == -EDEADLK, "did not get the key");
+	if (!IS_ERR(b))
+		unlock(b);
+	unlock(a);
+}
+
 static void use_a_shrink(void)
 {
 	use_a();
@@ -451,6 +472,8 @@ const struct model models[] = {
 		  .init = init_idle_nap, .body = { use_a, use_a, shrink_use_a }),
 	MAP_MODEL("map-walk-past", "a walk comes past a task that leaves, and its lock is evicted",
 		  .init = init_idle_naps, .body = { hold_b_use_a_timed, use_b, use_a_shrink }),
+	MAP_MODEL("map-cycle", "a cycle of two tasks, and one may time out",
+		  .init = init_idle_naps, .body = { hold_b_use_a_timed, hold_a_use_b, shrink }),
 	MAP_MODEL("map-chain", "a reader is led to another chain",
 		  .init = init_chain, .body = { get_present_a, shrink_use_b }),
 	MAP_MODEL("map-try", "a trylock, a shrinker", .init = init_idle,

@@ -20,6 +20,8 @@
 #define __world		__section("world")
 #define MAX_TASKS	4
 #define MAX_DATA	8
+/* So many tasks may be woken in one section of a spin lock. */
+#define EX_WAKE_MOST	16
 
 /* Which plain data, one bit each, a task that acquires from this gets to see. */
 struct sync {
@@ -67,6 +69,7 @@ struct op {
  * @spins: how often its time slice was asked about, which ends after three times
  * @rounds: of the spinning that it is at, see cpu_relax()
  * @quiet: its next read is no step of its own
+ * @wakes: how many tasks it has woken in one section of a spin lock
  */
 struct task_struct {
 	int pid;
@@ -82,6 +85,7 @@ struct task_struct {
 	u8 spins;
 	u8 rounds;
 	bool quiet;
+	u8 wakes;
 };
 
 extern struct task_struct *current;
@@ -253,6 +257,7 @@ static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)
 	ex_yield(OP_LOCK, "spin_lock", func, line, lock, false, 1);
 	lock->holder = current;
 	ex_acquire(&lock->sync);
+	current->wakes = 0;
 }
 
 static inline void spin_unlock(spinlock_t *lock)
@@ -260,6 +265,7 @@ static inline void spin_unlock(spinlock_t *lock)
 	ex_assert(lock->holder == current, "drops a spin lock that it does not hold");
 	ex_release(&lock->sync, true);
 	lock->holder = NULL;
+	current->wakes = 0;
 }
 
 #define spin_lock(lock)			ex_spin_lock(lock, __func__, __LINE__)
@@ -280,6 +286,9 @@ static inline bool signal_pending_state(unsigned int state, struct task_struct *
 	return task->signalled;
 }
 
+/* A walk along a chain asks after so many steps as no chain has that ends. */
+#define cond_resched()		ex_fail("walks on and on")
+
 #define set_current_state(s)	(current->state = (s))
 #define __set_current_state(s)	(current->state = (s))
 
@@ -296,6 +305,7 @@ static inline long ex_schedule(long timeout, const char *func, int line)
 static inline void wake_up_process(struct task_struct *task)
 {
 	ex_assert(task >= tasks && task < tasks + MAX_TASKS, "wakes what is not a task");
+	ex_assert(current->wakes++ < EX_WAKE_MOST, "wakes too many tasks with interrupts off");
 	ex_note("wakes", NULL, 0, task->pid);
 	task->state = TASK_RUNNING;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
- * In the place of core/observe.c and core/misuse.c: nobody watches, but for a look at how waits end.
+ * In the place of core/observe.c and core/misuse.c. Of all that they do, models only
+ * look at how waits end, and at what lm_note_refusal() and lm_note_link() are told:
+ * each model says what these are.
  */
 #ifndef _VERIFY_OBSERVE_H
 #define _VERIFY_OBSERVE_H
@@ -16,7 +18,8 @@
 #define lm_note_reclaimed(entry)		do { } while (0)
 #define lm_note_contended(key, entry)		do { } while (0)
 #define lm_note_wait_begin()			0
-#define lm_report_refusal(key)			do { } while (0)
+#define lm_note_closed()			do { } while (0)
+#define lm_report_refusal(key, err)		do { } while (0)
 #define lm_refuse_own(key)			(-EDEADLK)
 #define lm_debug_own(entry)			do { } while (0)
 #define lm_misused(entry, call)			false
@@ -28,8 +31,10 @@ static inline void lm_note_wait(const struct lm_key *key, struct lockmap_entry *
 {
 	ex_assert(hlist_unhashed(&waiter->sleeper_node), "still in the table of sleepers");
 	/* A waiter that never was the head was never on it. */
-	ex_assert(!waiter->wait.entry.next || list_empty(&waiter->wait.entry), "still on the queue");
+	ex_assert(!waiter->wait.entry.next || list_empty(&waiter->wait.entry),
+		  "still on the queue");
 	ex_assert(list_empty(&waiter->row), "still in the row");
+	ex_assert(!waiter->head, "still the head");
 }
 
 #endif /* _VERIFY_OBSERVE_H */

@@ -104,7 +104,6 @@ typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define find_pid_ns(nr, ns)	(nr)
 #define pid_task(nr, type)	(&tasks[(nr) - 1])
 #define might_sleep()		do { } while (0)
-#define cond_resched()		do { } while (0)
 #define num_online_cpus()	2
 
 /* Structs that models have no use for */

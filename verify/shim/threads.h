@@ -94,6 +94,8 @@ static inline void wake_up_process(struct task_struct *task)
 	pthread_mutex_unlock(&task->mutex);
 }
 
+#define cond_resched()			do { } while (0)
+
 /* A jiffy is a tenth of a millisecond; the clock stands still, so a deadline is a timeout. */
 #define jiffies				0UL
 #define msecs_to_jiffies(ms)		((ms) / 2)
