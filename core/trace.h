@@ -5,8 +5,8 @@
  *
  * The ring buffer does not clear an event, and readers of trace_pipe_raw get all of
  * it, so each byte has to be written. The field of a text is of whole words, as events
- * are, and zeros fill it up. lm_trace_end() clears the padding behind the last member,
- * by which the event is longer than its data.
+ * are, and zeros fill it up. lm_trace_end() clears the end of the event, which is not
+ * part of any field if the compiler pads the struct.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM lockmap
