@@ -167,7 +167,7 @@ static noinline void lm_trace_reclaimed(const struct lockmap_entry *entry)
 	trace_lockmap_reclaimed(entry->map, text);
 }
 
-static noinline void lm_trace_contended(const struct lm_key *key)
+static __always_inline void lm_trace_contended(const struct lm_key *key)
 {
 	char text[LM_KEY_TEXT];
 
@@ -204,8 +204,11 @@ static u64 lm_note_wait_begin(void)
 	return ktime_get_ns();
 }
 
-/* The caller is about to sleep for a key. */
-static void lm_note_contended(const struct lm_key *key, struct lockmap_entry *entry)
+/*
+ * The caller is about to sleep for a key. People look at the stacks of these events,
+ * which begin in lm_sleep().
+ */
+static __always_inline void lm_note_contended(const struct lm_key *key, struct lockmap_entry *entry)
 {
 	lm_contention_begin(entry);
 	if (trace_lockmap_contended_enabled())

@@ -4,9 +4,9 @@
  * key. A wait is also an event of the kernel's own locks: lm_contention_begin().
  *
  * The ring buffer does not clear an event, and readers of trace_pipe_raw get all of
- * it: each byte has to be written. So a text fills its field up with zeros, a field
- * ends where the ring buffer's events do, and lm_trace_end() clears what the compiler
- * has put behind the last member.
+ * it, so each byte has to be written. The field of a text is of whole words, as events
+ * are, and zeros fill it up. lm_trace_end() clears the end of the event, which is not
+ * part of any field if the compiler pads the struct.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM lockmap
