@@ -46,8 +46,9 @@
 
 /* Waiting */
 #include "core/deadlock.c"	/* cycles of waiting tasks */
-#include "core/turnstile.c"	/* where waiting tasks stand */
-#include "core/wait.c"		/* spinning, sleeping, hand-off */
+#include "core/dispatch.c"	/* functions of granted requests */
+#include "core/turnstile.c"	/* where those who wait stand, and how they are let in */
+#include "core/wait.c"		/* spinning, sleeping, unlocking with waiters */
 
 /* Entries */
 #include "core/table.c"		/* rhashtable: lookup, publish, evict */
@@ -56,6 +57,9 @@
 
 /* What callers do with keys */
 #include "core/acquire.c"	/* the ways to lock and unlock */
+#include "core/shared.c"	/* sharing a key */
+#include "core/prealloc.c"	/* locking with memory of the caller's */
+#include "core/async.c"		/* locking without a task that waits */
 #include "core/get.c"		/* get, contains, insert, remove: one key in one call */
 #include "core/batch.c"		/* many keys at once */
 #include "core/walk.c"		/* every key */
@@ -69,6 +73,7 @@ static int __init lockmap_init(void)
 	int err;
 
 	lm_sleepers_init();
+	lm_dispatch_init();
 	err = lm_turnstiles_init();
 	if (err)
 		return err;

@@ -24,13 +24,40 @@
  *	info->users++;
  *	lockmap_unlock(entry);
  *
+ * Many can share a key to read its value: lockmap_lock_shared(). And a key can be
+ * waited for without a task: lockmap_lock_async(). What a call does about a key:
+ *
+ *   the key is held ...     by nobody     shared        exclusively   by the caller
+ *                                                                     exclusively
+ *   lockmap_lock()          takes it      waits         waits         -EDEADLK
+ *   lockmap_trylock()       takes it      -EBUSY        -EBUSY        -EBUSY
+ *   lockmap_lock_shared()   shares it     shares it;    waits         -EDEADLK
+ *                                         waits behind
+ *                                         one who waits
+ *   lockmap_trylock_shared() shares it    shares it;    -EBUSY        -EBUSY
+ *                                         -EBUSY behind
+ *                                         one who waits
+ *   lockmap_lock_async()    takes it      the request   the request   the request
+ *                                         waits         waits         waits
+ *   lockmap_get()           reads         reads; with   waits         -EDEADLK
+ *                                         a clone, as
+ *                                         lock_shared()
+ *   lockmap_insert(),       do it         wait          wait          -EDEADLK
+ *   lockmap_remove(),
+ *   a walk at this key
+ *
+ * All who wait for a key get it in the order in which they came, sharers that follow
+ * each other together; but until the first of them, once woken, has run, tasks that are
+ * running may overtake it. Then it is its turn.
+ *
  * Rules
  *
  * - A lock belongs to the task that took it, and that task unlocks it. A lock
- *   that was disowned (lockmap_entry_disown()) or taken in softirq belongs to no
- *   task, and any context unlocks it. A task is known by its pid: do not hold a
- *   lock across execve(), which may change the pid.
- * - Not reentrant: taking a key that the same task holds fails with -EDEADLK.
+ *   that was disowned (lockmap_entry_disown()), taken in softirq or granted to a
+ *   request belongs to no task, and any context unlocks it. A task is known by its
+ *   pid: do not hold a lock across execve(), which may change the pid.
+ * - Not reentrant: taking a key that the same task holds exclusively fails with
+ *   -EDEADLK. Taking one again that it shares may hang; lockdep reports that.
  * - If tasks wait for each other's keys in a cycle, the wait of one of them fails
  *   with -EDEADLK, some tens of milliseconds later.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
@@ -107,7 +134,8 @@ struct lockmap_entry;
  *	are locked and walked in this order. Must not sleep, and must bear bytes
  *	that change while it reads them (its answer is then thrown away). %NULL for
  *	memcmp(), then length
- * @clone: how lockmap_get() copies a value out, with the key locked; may sleep.
+ * @clone: how lockmap_get() copies a value out, with the key shared, so that it may
+ *	run several times at once for one value; must not lock the key; may sleep.
  *	%NULL for memcpy(), which needs no lock
  * @release: called with a value that is dropped: replaced or removed by a call
  *	that does not ask for the old value, or destroyed with the map. Runs in the
@@ -137,27 +165,31 @@ struct lockmap_params {
  * struct lockmap_key - a key in the array that lockmap_batch_lock() takes
  * @data: the key's bytes
  * @len: their number
+ * @shared: share the key; else lock it exclusively. A key that is there both ways is
+ *	locked exclusively
  */
 struct lockmap_key {
 	const void *data;
 	size_t len;
+	bool shared;
 };
 
 /**
  * struct lockmap_batch - keys locked together
  * @map: the map of the keys
  * @nr: number of entries: one for each different key
- * @entries: the entries, in the order of their keys
+ * @any_shared: some of them are shared
  *
  * Read only for the caller, and constant from lock to unlock.
  */
 struct lockmap_batch {
 	struct lockmap *map;
 	unsigned int nr;
+	bool any_shared;
 	/* private: how many there is room for */
 	unsigned int max;
-	/* public: */
-	struct lockmap_entry *entries[];
+	/* private: the entries, in the order of their keys; with bit 0 for a shared one */
+	unsigned long slots[];
 };
 
 struct lockmap *__lockmap_create(const struct lockmap_params *params, struct lock_class_key *key,
@@ -323,14 +355,208 @@ struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_
  * @entry: the entry; not to be touched afterwards, nor its key and value. %NULL
  *	and error pointers are ignored
  *
- * Called by the task that locked the key; an entry that was disowned, or locked in
- * softirq, is unlocked by any task or softirq. Never sleeps. With
+ * Called by the task that locked the key; an entry that was disowned, locked in
+ * softirq or granted to a request is unlocked by any task or softirq. Never sleeps,
+ * but may call the functions of requests (lockmap_lock_async()). With
  * CONFIG_LOCKMAP_DEBUG, an unlock of a key that another task holds, or no task any
  * more, is a WARN and does nothing; without, only the latter is, and once.
  *
  * Context: Process context; for an entry that belongs to no task, softirq too.
  */
 void lockmap_unlock(struct lockmap_entry *entry);
+
+/**
+ * lockmap_lock_shared() - lock a key together with others that only read its value
+ * @map: the map
+ * @key: the key's bytes; not needed after the return
+ * @len: length of the key, in bytes
+ *
+ * Many hold a key shared, and none exclusively meanwhile; an absent key as well, which
+ * nobody can give a value then. A call for a key that somebody waits for joins the row
+ * behind it, so that sharers do not keep others out for ever.
+ *
+ * Holders that share a key are not known by name: a task that asks for a key again
+ * which it shares already is not refused, and hangs if somebody waits in between, or
+ * if it wants the key exclusively, or walks the map. Cycles through shared keys are
+ * not found. lockdep reports both.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: the entry, locked and shared, to be given to lockmap_unlock_shared(); an
+ * error as lockmap_lock() gives it; ERR_PTR(-EDEADLK) when the caller holds the key
+ * exclusively.
+ */
+const struct lockmap_entry * __must_check
+lockmap_lock_shared(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_lock_shared_interruptible() - share a key, unless a signal comes
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_lock_shared(), and ERR_PTR(-EINTR).
+ */
+const struct lockmap_entry * __must_check
+lockmap_lock_shared_interruptible(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_lock_shared_killable() - share a key, unless the task is killed
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_lock_shared(), and ERR_PTR(-EINTR).
+ */
+const struct lockmap_entry * __must_check
+lockmap_lock_shared_killable(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_lock_shared_timeout() - share a key, or give up after a while
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ * @timeout: how long to wait, in jiffies; 0 not to wait
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: as lockmap_lock_shared(), and ERR_PTR(-ETIMEDOUT).
+ */
+const struct lockmap_entry * __must_check
+lockmap_lock_shared_timeout(struct lockmap *map, const void *key, size_t len,
+			    unsigned long timeout);
+
+/**
+ * lockmap_trylock_shared() - share a key if that needs no waiting
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ *
+ * Never sleeps, and allocates as lockmap_trylock() does.
+ *
+ * Context: Process context or softirq, with spinlocks held or not.
+ * Return: as lockmap_lock_shared(); ERR_PTR(-EBUSY) when the key is held exclusively,
+ * be it by a call that is just making or dropping its entry; when somebody waits for it;
+ * or when 4194303 holders share it.
+ */
+const struct lockmap_entry * __must_check
+lockmap_trylock_shared(struct lockmap *map, const void *key, size_t len);
+
+/**
+ * lockmap_unlock_shared() - unlock a key that the caller shares
+ * @entry: the entry; not to be used any more; %NULL and error pointers are ignored
+ *
+ * Called by the task that locked the key; an entry that was disowned, or locked in
+ * softirq, is unlocked by any task or softirq. Never sleeps. May call the functions of
+ * requests (lockmap_lock_async()).
+ *
+ * Context: Process context; for an entry that belongs to no task, softirq too.
+ */
+void lockmap_unlock_shared(const struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_disown_shared() - leave the unlock of a shared key to another context
+ * @entry: the entry, shared by the caller
+ *
+ * Holders that share a key are not known by name: this is for lockdep alone.
+ *
+ * Context: Any that may hold the entry.
+ */
+void lockmap_entry_disown_shared(const struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_value_shared() - the value of an entry, to be read
+ * @entry: the entry, shared by the caller
+ *
+ * Context: Any that may hold the entry.
+ * Return: the value, valid until the unlock; %NULL when the key has none.
+ */
+const void *lockmap_entry_value_shared(const struct lockmap_entry *entry);
+
+/**
+ * lockmap_downgrade() - go on sharing a key that the caller holds exclusively
+ * @entry: the entry, locked by the caller; to be used by the pointer that is returned
+ *
+ * Nobody has the key exclusively in between. Tasks that wait to share it, and are first
+ * in the row, come in. Never sleeps.
+ *
+ * Context: Process context; for an entry that belongs to no task, softirq too.
+ * Return: the entry, to be given to lockmap_unlock_shared().
+ */
+const struct lockmap_entry * __must_check lockmap_downgrade(struct lockmap_entry *entry);
+
+/**
+ * lockmap_try_upgrade() - hold a key exclusively that the caller shares, if nobody else does
+ * @entry: the entry, shared by the caller
+ *
+ * Never waits: two holders that wait for each other to unlock would do so for ever.
+ * The caller becomes the owner.
+ *
+ * Context: Process context or softirq.
+ * Return: the entry, locked exclusively, to be given to lockmap_unlock(); %NULL when
+ * others share the key: then the caller shares it still.
+ */
+struct lockmap_entry * __must_check lockmap_try_upgrade(const struct lockmap_entry *entry);
+
+/**
+ * struct lockmap_request - a lock that is waited for without a task
+ * @granted: called once when the key is locked for the request: with the entry, which
+ *	belongs to no task. lockmap does not touch the request any more. Runs in the
+ *	context of the task or softirq that unlocked, or that gave up its wait for the
+ *	key or cancelled its request; with no lock of lockmap held, but with those
+ *	locks that this context holds. It must not sleep. It may unlock, trylock,
+ *	request other locks, queue work
+ *
+ * In memory of the caller's, for as long as it is pending.
+ */
+struct lockmap_request {
+	void (*granted)(struct lockmap_request *req, struct lockmap_entry *entry);
+	/* private: for lockmap */
+	u64 space[9];
+};
+
+/**
+ * lockmap_lock_async() - lock a key now, or have a function called with it locked
+ * @map: the map
+ * @key: the key's bytes; not needed after the return
+ * @len: length of the key, in bytes
+ * @req: the request, with &lockmap_request.granted set, and not pending
+ *
+ * Requests and tasks that wait for a key get it in the order in which they came. A
+ * request is never overtaken: as long as it is first, the key never becomes free.
+ * &lockmap_request.granted may run before this returns.
+ *
+ * The functions of all requests that an unlock grants, and of those that are granted by
+ * unlocks in these functions, run before the outermost unlock returns. A long chain of
+ * requests keeps the task or softirq that began it busy; it needs no more stack for it.
+ * If strangers choose keys and send requests, limit the number that may be pending.
+ *
+ * Never sleeps, and allocates as lockmap_trylock() does.
+ *
+ * Context: Process context or softirq, with spinlocks held or not: none that
+ * @granted takes.
+ * Return: the entry, locked for no task: @granted is never called;
+ * ERR_PTR(-EINPROGRESS): it will be, or was, once; ERR_PTR(-EINVAL), ERR_PTR(-ENOMEM):
+ * it is never called.
+ */
+struct lockmap_entry * __must_check lockmap_lock_async(struct lockmap *map, const void *key,
+						       size_t len, struct lockmap_request *req);
+
+/**
+ * lockmap_cancel() - take a request back
+ * @req: the request, after lockmap_lock_async() has returned. Its memory has to last
+ *	until this returns, also if @granted frees it: by a reference, or by a lock
+ *	that is held here and taken before it is freed
+ *
+ * The next in the row may be a request: its function is called, then.
+ *
+ * Context: Process context or softirq, with spinlocks held or not: none that the
+ * function of a request takes.
+ * Return: true when it was taken back: &lockmap_request.granted is never called, and the
+ * request is the caller's again. False when the function has run, runs, or is about
+ * to: free the request there, or wait until it has run.
+ */
+bool lockmap_cancel(struct lockmap_request *req);
 
 /**
  * lockmap_entry_disown() - keep a key locked, but for no task
@@ -615,18 +841,57 @@ void lockmap_batch_unlock(struct lockmap_batch *batch);
  * The entry is unlocked with the batch, never by itself.
  *
  * Context: Any that may hold the batch.
- * Return: the entry; %NULL when the batch does not have the key.
+ * Return: the entry; %NULL when the batch does not have the key, or shares it.
  */
 struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *key, size_t len);
 
 /**
+ * lockmap_batch_entry_shared() - find an entry of a batch by its key, to be read
+ * @batch: the batch
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ *
+ * Context: Any that may hold the batch.
+ * Return: the entry, whether it is shared or not, for lockmap_entry_key() and
+ * lockmap_entry_value_shared(); %NULL when the batch does not have the key.
+ */
+const struct lockmap_entry *lockmap_batch_entry_shared(struct lockmap_batch *batch,
+						       const void *key, size_t len);
+
+/* The first slot from the @i-th on whose entry is not shared. */
+static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batch, unsigned int i)
+{
+	while (batch->any_shared && i < batch->nr && (batch->slots[i] & 1))
+		i++;
+	return i;
+}
+
+/* The entry in a slot of a batch: %NULL if it is shared; or also then. */
+#define __lockmap_slot_entry(slot)						\
+	((slot) & 1 ? NULL : (struct lockmap_entry *)(slot))
+#define __lockmap_slot_shared(slot)						\
+	((const struct lockmap_entry *)((slot) & ~1UL))
+
+/**
  * lockmap_batch_for_each() - go through a batch in the order of its keys
  * @batch: the batch
- * @entry: a struct lockmap_entry * that is set to each entry
+ * @entry: a struct lockmap_entry * that is set to each entry that is locked exclusively
  */
 #define lockmap_batch_for_each(batch, entry)					\
+	for (unsigned int __lm_i = __lockmap_batch_skip(batch, 0);		\
+	     __lm_i < (batch)->nr &&						\
+	     ((entry) = (struct lockmap_entry *)(batch)->slots[__lm_i], 1);	\
+	     __lm_i = __lockmap_batch_skip(batch, __lm_i + 1))
+
+/**
+ * lockmap_batch_for_each_shared() - go through all of a batch, to read it
+ * @batch: the batch
+ * @entry: a const struct lockmap_entry * that is set to each entry
+ */
+#define lockmap_batch_for_each_shared(batch, entry)				\
 	for (unsigned int __lm_i = 0;						\
-	     __lm_i < (batch)->nr && ((entry) = (batch)->entries[__lm_i], 1);	\
+	     __lm_i < (batch)->nr &&						\
+	     ((entry) = __lockmap_slot_shared((batch)->slots[__lm_i]), 1);	\
 	     __lm_i++)
 
 /*
@@ -639,19 +904,23 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  *
  *	struct lockmap_entry *entry __free(lockmap_unlock) = lockmap_trylock(map, &key, len);
  *
- * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are
- * classes for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock()
- * and the same for batches. __free() serves the rest, and the maps, entries and
- * batches of DEFINE_LOCKMAP(). Take the entry out with no_free_ptr() before it is
- * unlocked early, returned or disowned.
+ * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are classes
+ * for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock(), those
+ * that share a key, and the same for batches. __free() serves the rest, and the
+ * maps, entries and batches of DEFINE_LOCKMAP(). Take the entry out with
+ * no_free_ptr() before it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))
 DEFINE_FREE(lockmap_unlock, struct lockmap_entry *, lockmap_unlock(_T))
+DEFINE_FREE(lockmap_unlock_shared, const struct lockmap_entry *, lockmap_unlock_shared(_T))
 DEFINE_FREE(lockmap_batch_unlock, struct lockmap_batch *, lockmap_batch_unlock(_T))
 
 #define __LOCKMAP_ENTRY_CLASS(func)							\
 DEFINE_CLASS(func, struct lockmap_entry *, lockmap_unlock(_T), func(map, key, len),	\
+	     struct lockmap *map, const void *key, size_t len)
+#define __LOCKMAP_SHARED_CLASS(func)							\
+DEFINE_CLASS(func, const struct lockmap_entry *, lockmap_unlock_shared(_T), func(map, key, len), \
 	     struct lockmap *map, const void *key, size_t len)
 #define __LOCKMAP_BATCH_CLASS(func)							\
 DEFINE_CLASS(func, struct lockmap_batch *, lockmap_batch_unlock(_T), func(map, keys, n), \
@@ -661,6 +930,10 @@ __LOCKMAP_ENTRY_CLASS(lockmap_lock);
 __LOCKMAP_ENTRY_CLASS(lockmap_lock_interruptible);
 __LOCKMAP_ENTRY_CLASS(lockmap_lock_killable);
 __LOCKMAP_ENTRY_CLASS(lockmap_trylock);
+__LOCKMAP_SHARED_CLASS(lockmap_lock_shared);
+__LOCKMAP_SHARED_CLASS(lockmap_lock_shared_interruptible);
+__LOCKMAP_SHARED_CLASS(lockmap_lock_shared_killable);
+__LOCKMAP_SHARED_CLASS(lockmap_trylock_shared);
 __LOCKMAP_BATCH_CLASS(lockmap_batch_lock);
 __LOCKMAP_BATCH_CLASS(lockmap_batch_lock_interruptible);
 __LOCKMAP_BATCH_CLASS(lockmap_batch_lock_killable);

@@ -35,6 +35,7 @@ struct prefix##_key {										\
 };												\
 __LOCKMAP_TYPED_MAP(prefix, key_type, value_type)						\
 __LOCKMAP_TYPED_ENTRY(prefix, key_type, value_type)						\
+__LOCKMAP_TYPED_SHARED(prefix, key_type, value_type)						\
 __LOCKMAP_TYPED_WALK(prefix, key_type, value_type)						\
 __LOCKMAP_TYPED_BATCH(prefix, key_type)								\
 struct prefix
@@ -102,6 +103,63 @@ static inline __maybe_unused struct prefix##_entry *						\
 prefix##_##func(struct prefix *map, const key_type *key)					\
 {												\
 	return (struct prefix##_entry *)lockmap_##func((struct lockmap *)map, key, sizeof(*key)); \
+}
+
+#define __LOCKMAP_TYPED_LOCK_SHARED(prefix, key_type, func)					\
+static inline __maybe_unused const struct prefix##_entry *					\
+prefix##_##func(struct prefix *map, const key_type *key)					\
+{												\
+	return (const struct prefix##_entry *)lockmap_##func((struct lockmap *)map, key,	\
+							     sizeof(*key));			\
+}
+
+#define __LOCKMAP_TYPED_SHARED(prefix, key_type, value_type)					\
+__LOCKMAP_TYPED_LOCK_SHARED(prefix, key_type, lock_shared)					\
+__LOCKMAP_TYPED_LOCK_SHARED(prefix, key_type, lock_shared_interruptible)			\
+__LOCKMAP_TYPED_LOCK_SHARED(prefix, key_type, lock_shared_killable)				\
+__LOCKMAP_TYPED_LOCK_SHARED(prefix, key_type, trylock_shared)					\
+												\
+static inline __maybe_unused const struct prefix##_entry *					\
+prefix##_lock_shared_timeout(struct prefix *map, const key_type *key, unsigned long timeout)	\
+{												\
+	return (const struct prefix##_entry *)lockmap_lock_shared_timeout(			\
+		(struct lockmap *)map, key, sizeof(*key), timeout);				\
+}												\
+												\
+static inline __maybe_unused void prefix##_unlock_shared(const struct prefix##_entry *entry)	\
+{												\
+	lockmap_unlock_shared((const struct lockmap_entry *)entry);				\
+}												\
+												\
+static inline __maybe_unused void								\
+prefix##_entry_disown_shared(const struct prefix##_entry *entry)				\
+{												\
+	lockmap_entry_disown_shared((const struct lockmap_entry *)entry);			\
+}												\
+												\
+static inline __maybe_unused const value_type *							\
+prefix##_entry_value_shared(const struct prefix##_entry *entry)					\
+{												\
+	return lockmap_entry_value_shared((const struct lockmap_entry *)entry);			\
+}												\
+												\
+static inline __maybe_unused const struct prefix##_entry *					\
+prefix##_downgrade(struct prefix##_entry *entry)						\
+{												\
+	return (const struct prefix##_entry *)lockmap_downgrade((struct lockmap_entry *)entry);	\
+}												\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_try_upgrade(const struct prefix##_entry *entry)					\
+{												\
+	return (struct prefix##_entry *)lockmap_try_upgrade((const struct lockmap_entry *)entry); \
+}												\
+												\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_lock_async(struct prefix *map, const key_type *key, struct lockmap_request *req)	\
+{												\
+	return (struct prefix##_entry *)lockmap_lock_async((struct lockmap *)map, key,		\
+							   sizeof(*key), req);			\
 }
 
 #define __LOCKMAP_TYPED_ENTRY(prefix, key_type, value_type)					\
@@ -231,6 +289,11 @@ static inline __maybe_unused struct prefix##_key prefix##_key(const key_type *ke
 	return (struct prefix##_key) { { .data = key, .len = sizeof(*key) } };			\
 }												\
 												\
+static inline __maybe_unused struct prefix##_key prefix##_key_shared(const key_type *key)	\
+{												\
+	return (struct prefix##_key) { { .data = key, .len = sizeof(*key), .shared = true } };	\
+}												\
+												\
 __LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock)							\
 __LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock_interruptible)					\
 __LOCKMAP_TYPED_BATCH_LOCK(prefix, batch_lock_killable)						\
@@ -257,7 +320,22 @@ static inline __maybe_unused unsigned int prefix##_batch_nr(const struct prefix#
 static inline __maybe_unused struct prefix##_entry *						\
 prefix##_batch_nth(struct prefix##_batch *batch, unsigned int i)				\
 {												\
-	return (struct prefix##_entry *)((struct lockmap_batch *)batch)->entries[i];		\
+	return (struct prefix##_entry *)__lockmap_slot_entry(					\
+		((struct lockmap_batch *)batch)->slots[i]);					\
+}												\
+												\
+static inline __maybe_unused const struct prefix##_entry *					\
+prefix##_batch_nth_shared(struct prefix##_batch *batch, unsigned int i)				\
+{												\
+	return (const struct prefix##_entry *)__lockmap_slot_shared(				\
+		((struct lockmap_batch *)batch)->slots[i]);					\
+}												\
+												\
+static inline __maybe_unused const struct prefix##_entry *					\
+prefix##_batch_entry_shared(struct prefix##_batch *batch, const key_type *key)			\
+{												\
+	return (const struct prefix##_entry *)lockmap_batch_entry_shared(			\
+		(struct lockmap_batch *)batch, key, sizeof(*key));				\
 }												\
 												\
 static inline __maybe_unused struct prefix##_entry *						\

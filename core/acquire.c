@@ -39,7 +39,8 @@ static bool lm_unlock_evict(struct lockmap *map, struct lockmap_entry *entry)
 	u64 old = atomic64_read(&entry->lock.word);
 
 	/* Only the clock hand evicts an entry that is in the ring. */
-	if ((old & (LM_WAITERS | LM_IDLE)) || lm_ring_admits(lm_ring(map, entry->hash)) ||
+	if ((old & (LM_WAITERS | LM_IDLE)) || !lm_word_one_holder(old) ||
+	    lm_ring_admits(lm_ring(map, entry->hash)) ||
 	    !atomic64_try_cmpxchg(&entry->lock.word, &old, lm_word_dead(old)))
 		return false;
 	lm_entry_evict(entry);
@@ -48,7 +49,9 @@ static bool lm_unlock_evict(struct lockmap *map, struct lockmap_entry *entry)
 
 static noinline void lm_unlock_uncommon(struct lockmap_entry *entry, u64 set)
 {
+	struct lm_lock *lock = &entry->lock;
 	struct lockmap *map = entry->map;
+	struct lm_served served;
 	u32 hash = entry->hash;
 	u64 old;
 
@@ -58,10 +61,11 @@ static noinline void lm_unlock_uncommon(struct lockmap_entry *entry, u64 set)
 		rcu_read_unlock();
 		return;
 	}
-	old = lm_unlock_slow(&entry->lock, set);
+	old = lm_unlock_slow(lock, set, &served);
 	if (set & ~old & LM_IDLE)
 		lm_ring_add(map, hash, entry);
 	rcu_read_unlock();
+	lm_serve_rest(lock, &served);
 }
 
 static __always_inline void lm_unlock(struct lockmap_entry *entry)
@@ -70,6 +74,30 @@ static __always_inline void lm_unlock(struct lockmap_entry *entry)
 
 	if (unlikely(!lm_unlock_fast(&entry->lock, set)))
 		lm_unlock_uncommon(entry, set);
+}
+
+static __always_inline void lm_unlock_shared(struct lockmap_entry *entry)
+{
+	u64 set = likely(entry->has_value) ? LM_VALUE : LM_IDLE;
+
+	if (unlikely(!lm_unlock_shared_fast(&entry->lock, set)))
+		lm_unlock_uncommon(entry, set);
+}
+
+/* Unlock what was locked shared, and annotated with lm_lockdep_acquire(). */
+static __always_inline void lm_unlock_shared_annotated(struct lockmap_entry *entry,
+						       unsigned long ip)
+{
+	lm_lockdep_release_shared(entry, ip);
+	lm_unlock_shared(entry);
+}
+
+static void lm_unlock_either(struct lockmap_entry *entry, bool shared)
+{
+	if (shared)
+		lm_unlock_shared(entry);
+	else
+		lm_unlock(entry);
 }
 
 /* Unlock what was locked and annotated with lm_lockdep_acquire(). */
@@ -82,17 +110,42 @@ static __always_inline void lm_unlock_annotated(struct lockmap_entry *entry, uns
 /*
  * A waiter left. If the clock hand found the entry free but for that waiter, it
  * let go of the entry, and no unlock is to come that puts it into the ring again:
- * lock and unlock it.
+ * lock it, for the caller to unlock after its RCU section.
  *
  * Context: RCU read side. It does not matter which key the entry is of.
+ * Return: whether the entry is locked now.
  */
-static void lm_requeue_idle(struct lockmap_entry *entry)
+static bool lm_requeue_idle(struct lockmap_entry *entry)
 {
 	u64 word = atomic64_read(&entry->lock.word);
 
-	if (!(word & (LM_LOCKED | LM_WAITERS | LM_VALUE | LM_IDLE | LM_DEAD)) &&
-	    lm_acquire(&entry->lock, word, lm_current_owner()))
+	return lm_word_free(word) && !(word & (LM_WAITERS | LM_VALUE | LM_IDLE)) &&
+	       lm_acquire(&entry->lock, word, lm_current_owner());
+}
+
+/*
+ * Leave the row without the lock, and undo what the wait did to an entry. If the lock
+ * was granted at the last moment, it is unlocked if @unwanted.
+ *
+ * Context: RCU read side, which is left.
+ * Return: false when the caller has the lock.
+ */
+static bool lm_give_up(struct lm_waiter *waiter, bool unwanted)
+	__releases(RCU)
+{
+	struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
+	struct lm_served served;
+	bool left, requeue;
+
+	left = lm_leave(waiter, &served);
+	requeue = left && waiter->result == LM_WAITING && lm_requeue_idle(entry);
+	rcu_read_unlock();
+	lm_serve_rest(waiter->lock, &served);
+	if (requeue)
 		lm_unlock(entry);
+	if (!left && unwanted)
+		lm_unlock_either(entry, waiter->shared);
+	return left || unwanted;
 }
 
 /*
@@ -106,36 +159,30 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
 		    const struct lm_wait_mode *mode)
 	__releases(RCU)
 {
-	struct lm_waiter waiter;
+	struct lm_sleeper sleeper;
 	int err;
 
-	if (!lm_enqueue(&entry->lock, &waiter, owner)) {
+	lm_sleeper_init(&sleeper, &entry->lock, owner, mode->shared);
+	if (!lm_enqueue(&sleeper.waiter)) {
 		rcu_read_unlock();
 		return -EAGAIN;
 	}
 	/* From here on it cannot become another key's. Did it before? */
 	if (unlikely(!lm_match(key, entry))) {
-		if (lm_leave(&waiter))
-			lm_requeue_idle(entry);
-		else
-			lm_unlock(entry);
-		rcu_read_unlock();
+		lm_give_up(&sleeper.waiter, true);
 		return -EAGAIN;
 	}
 	rcu_read_unlock();
 
 	lm_note_contended(key, entry);
-	err = lm_wait(&waiter, mode->state, lm_time_left(mode));
+	err = lm_wait(&sleeper, mode->state, lm_time_left(mode));
 	if (err) {
 		rcu_read_lock();
-		if (!lm_leave(&waiter))
+		if (!lm_give_up(&sleeper.waiter, false))
 			err = 0;	/* the lock was granted at the last moment */
-		else if (waiter.result == LM_WAITING)
-			lm_requeue_idle(entry);
-		rcu_read_unlock();
 	}
-	lm_note_wait(key, entry, &waiter, err);
-	if (waiter.deadlock)
+	lm_note_wait(key, entry, &sleeper, err);
+	if (sleeper.deadlock)
 		lm_report_refusal(key, err);
 	return err;
 }
@@ -158,11 +205,11 @@ static int lm_lock_contended(struct lm_key *key, struct lockmap_entry *entry, u6
 {
 	int err;
 
-	if (!(key->word & LM_LOCKED))
-		err = -EAGAIN;		/* another task unlocked it meanwhile */
+	if (!lm_has_to_wait(key->word, mode->shared))
+		err = -EAGAIN;		/* another task was faster, or unlocked it meanwhile */
 	else if (mode->try)
 		err = lm_unchanged(key, entry) ? -EBUSY : -EAGAIN;
-	else if (owner && (key->word & LM_OWNER) == owner && lm_debug_owns(entry))
+	else if (owner && lm_word_owner(key->word) == owner && lm_debug_owns(entry))
 		err = lm_refuse_own(key);
 	else if (lm_may_spin(mode) && lm_spin(&entry->lock, key->word, spins))
 		err = -EAGAIN;
@@ -198,6 +245,29 @@ static gfp_t lm_gfp(const struct lockmap *map, const struct lm_wait_mode *mode)
 	return mode->try ? (gfp & ~__GFP_RECLAIM) | GFP_NOWAIT | __GFP_NOWARN : gfp;
 }
 
+/* Take a lock, in the way that a call wants, if it is to be had and its word is still @word. */
+static __always_inline bool lm_take(struct lm_lock *lock, u64 word, u64 owner, bool shared)
+{
+	return shared ? lm_acquire_shared(lock, word) : lm_acquire(lock, word, owner);
+}
+
+/*
+ * Lock a key by an entry that was made for it. It is published locked exclusively, since
+ * it has to be marked dead if the table refuses it; nobody may share it by then.
+ */
+static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner, bool shared)
+{
+	int err = lm_entry_publish(key, new, owner);
+
+	if (err)
+		return err;
+	if (shared)
+		lm_downgrade(&new->lock, LM_IDLE);
+	else
+		lm_debug_own(new);
+	return 0;
+}
+
 /**
  * lm_lock_slow() - lock a key in whatever state it is
  * @key: the key
@@ -222,7 +292,7 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 		rcu_read_lock();
 		entry = look ? lm_find(key) : NULL;
 		if (entry) {
-			if (lm_acquire(&entry->lock, key->word, owner)) {
+			if (lm_take(&entry->lock, key->word, owner, mode->shared)) {
 				rcu_read_unlock();
 				err = 0;
 				break;
@@ -237,11 +307,9 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 			new = lm_entry_new(key, lm_gfp(key->map, mode));
 		if (!new)
 			return ERR_PTR(-ENOMEM);
-		err = lm_entry_publish(key, new, owner);
-		if (!err) {
-			lm_debug_own(new);
+		err = lm_lock_new(key, new, owner, mode->shared);
+		if (!err)
 			return new;
-		}
 		err = err == -EEXIST ? -EAGAIN : lm_wait_for_table(mode, err) ?: -EAGAIN;
 		look = true;
 	} while (err == -EAGAIN);
@@ -250,7 +318,8 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 		lm_entry_free(new);
 	if (err)
 		return ERR_PTR(err);
-	lm_debug_own(entry);
+	if (!mode->shared)
+		lm_debug_own(entry);
 	return entry;
 }
 
@@ -260,17 +329,19 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
  * Return: the entry; %NULL if the table does not have the key; an error if the key
  * was not free.
  */
-static __always_inline struct lockmap_entry *lm_lock_fast(struct lockmap *map, const void *data)
+static __always_inline struct lockmap_entry *lm_lock_fast(struct lockmap *map, const void *data,
+							  bool shared)
 {
 	struct lm_key key = lm_key_u64(map, data);
 	struct lockmap_entry *entry;
 
 	lm_read_lock();
 	entry = lm_find(&key);
-	if (likely(entry) && unlikely(!lm_acquire(&entry->lock, key.word, lm_current_owner())))
+	if (likely(entry) &&
+	    unlikely(!lm_take(&entry->lock, key.word, shared ? 0 : lm_current_owner(), shared)))
 		entry = ERR_PTR(-EBUSY);
 	lm_read_unlock();
-	if (!IS_ERR_OR_NULL(entry))
+	if (!shared && !IS_ERR_OR_NULL(entry))
 		lm_debug_own(entry);
 	return entry;
 }
@@ -297,21 +368,24 @@ static __always_inline void lm_may_wait(struct lockmap *map, const void *data, s
 	if (mode->try)
 		return;
 	might_sleep();
-	lm_lockdep_may_lock_key(map, data, len);
+	lm_lockdep_may_lock_key(map, data, len, LM_FOR_ANY_HOLDER);
 	if (if_absent != LM_LEAVE_ABSENT)
 		lm_lockdep_may_alloc(map);
 }
 
-/* Lock a key without telling lockdep that it was taken. */
+/*
+ * Lock a key without telling lockdep that it was taken. @shared is @mode->shared, where
+ * the compiler knows it.
+ */
 static __always_inline struct lockmap_entry *
-lm_lock_unannotated(struct lockmap *map, const void *data, size_t len,
+lm_lock_unannotated(struct lockmap *map, const void *data, size_t len, const bool shared,
 		    enum lm_if_absent if_absent, const struct lm_wait_mode *mode)
 {
 	struct lockmap_entry *entry = ERR_PTR(-EBUSY);
 
 	lm_may_wait(map, data, len, if_absent, mode);
 	if (lm_key_is_u64(map, data, len))
-		entry = lm_lock_fast(map, data);
+		entry = lm_lock_fast(map, data, shared);
 	if (!IS_ERR(entry) && (entry || if_absent == LM_LEAVE_ABSENT))
 		return entry;
 	return lm_lock_general(map, data, len, entry ? if_absent : LM_CREATE_UNSEEN, mode);
@@ -321,8 +395,9 @@ static __always_inline struct lockmap_entry *lm_lock(struct lockmap *map, const 
 						     size_t len, enum lm_if_absent if_absent,
 						     const struct lm_wait_mode *mode)
 {
-	struct lockmap_entry *entry = lm_lock_unannotated(map, data, len, if_absent, mode);
+	struct lockmap_entry *entry;
 
+	entry = lm_lock_unannotated(map, data, len, mode->shared, if_absent, mode);
 	if (!IS_ERR_OR_NULL(entry))
 		lm_lockdep_acquire(entry, mode, _RET_IP_);
 	return entry;
@@ -360,57 +435,6 @@ struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size
 	return lm_lock(map, key, len, LM_CREATE, &lm_wait_never);
 }
 EXPORT_SYMBOL_GPL(lockmap_trylock);
-
-/* Refuse flags that clear an entry while readers look at it, or that trylock cannot follow. */
-static bool lm_gfp_ok(gfp_t gfp)
-{
-	return !(gfp & (__GFP_ZERO | __GFP_NOFAIL | GFP_ZONEMASK | ~__GFP_BITS_MASK));
-}
-
-struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *data, size_t len,
-					  gfp_t gfp)
-{
-	struct lm_key key;
-	int err = lm_key_init(&key, map, data, len);
-
-	if (err || !lm_gfp_ok(gfp))
-		return ERR_PTR(-EINVAL);
-	return lm_entry_new(&key, gfp) ?: ERR_PTR(-ENOMEM);
-}
-EXPORT_SYMBOL_GPL(lockmap_entry_alloc);
-
-void lockmap_entry_free(struct lockmap_entry *new)
-{
-	if (!IS_ERR_OR_NULL(new))
-		lm_entry_free(new);
-}
-EXPORT_SYMBOL_GPL(lockmap_entry_free);
-
-struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new)
-{
-	struct lockmap_entry *entry;
-	struct lm_key key;
-	const u8 *data;
-	u32 len;
-
-	if (IS_ERR(new))
-		return new;
-	if (!new)
-		return ERR_PTR(-EINVAL);
-	if (map != new->map) {
-		lm_entry_free(new);
-		return ERR_PTR(-EINVAL);
-	}
-	data = lm_entry_key_rcu(map, new, &len);
-	lm_may_wait(map, data, len, LM_LEAVE_ABSENT, &lm_wait_forever);
-	key = lm_key(map, map->key_kind, data, len);
-	key.hash = new->hash;
-	entry = lm_lock_slow(&key, new, LM_LEAVE_ABSENT, &lm_wait_forever);
-	if (!IS_ERR(entry))
-		lm_lockdep_acquire(entry, &lm_wait_forever, _RET_IP_);
-	return entry;
-}
-EXPORT_SYMBOL_GPL(lockmap_lock_prealloc);
 
 void lockmap_unlock(struct lockmap_entry *entry)
 {

@@ -4,7 +4,7 @@
  * that overlap do not deadlock.
  *
  * Until they are locked, the sorted keys stand where the entries will be: in the
- * array of struct lockmap_batch.
+ * array of struct lockmap_batch. An entry that is shared has a bit set there.
  */
 #include <linux/bsearch.h>
 #include <linux/err.h>
@@ -30,7 +30,15 @@
 /* A batch has room for so many keys at least. */
 #define LM_BATCH_SPARE	16U
 
+/* In a slot of a batch: the entry is shared. */
+#define LM_SLOT_SHARED	1UL
+
 static DEFINE_PER_CPU(struct lockmap_batch *, lm_spare_batch);
+
+static struct lockmap_entry *lm_slot_entry(unsigned long slot)
+{
+	return (struct lockmap_entry *)(slot & ~LM_SLOT_SHARED);
+}
 
 static __always_inline int lm_key_cmp(const struct lockmap *map, enum lm_key_kind kind,
 				      const struct lockmap_key *a, const struct lockmap_key *b)
@@ -88,13 +96,18 @@ static void lm_batch_sort(const struct lockmap *map, const struct lockmap_key **
  * sort after the last one, and keys held before have to sort before the first.
  * lockdep cannot keep track of more than 48 locks.
  */
-static void lm_batch_lockdep_acquire(struct lockmap_batch *batch,
-				     const struct lm_wait_mode *mode, unsigned long ip)
+static void lm_batch_lockdep_acquire(struct lockmap_batch *batch, struct lm_wait_mode mode,
+				     unsigned long ip)
 {
-	if (batch->nr)
-		lm_lockdep_acquire(batch->entries[0], mode, ip);
-	if (batch->nr > 1)
-		lm_lockdep_acquire(batch->entries[batch->nr - 1], mode, ip);
+	unsigned int last = batch->nr - 1;
+
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !batch->nr)
+		return;
+	mode.shared = batch->slots[0] & LM_SLOT_SHARED;
+	lm_lockdep_acquire(lm_slot_entry(batch->slots[0]), &mode, ip);
+	mode.shared = batch->slots[last] & LM_SLOT_SHARED;
+	if (last)
+		lm_lockdep_acquire(lm_slot_entry(batch->slots[last]), &mode, ip);
 }
 
 /*
@@ -103,7 +116,7 @@ static void lm_batch_lockdep_acquire(struct lockmap_batch *batch,
  */
 static struct lockmap_batch *lm_batch_alloc(unsigned int n, gfp_t gfp)
 {
-	size_t size = struct_size_t(struct lockmap_batch, entries, max(n, LM_BATCH_SPARE));
+	size_t size = struct_size_t(struct lockmap_batch, slots, max(n, LM_BATCH_SPARE));
 	struct lockmap_batch *batch = NULL;
 
 	/* kvmalloc() complains of more than INT_MAX bytes, and without reclaim it cannot map. */
@@ -131,10 +144,25 @@ static void lm_batch_free(struct lockmap_batch *batch)
 		kvfree(batch);
 }
 
+static noinline void lm_batch_unlock_mixed(struct lockmap_batch *batch, unsigned long ip)
+{
+	unsigned long slot;
+
+	while (batch->nr) {
+		slot = batch->slots[--batch->nr];
+		if (slot & LM_SLOT_SHARED)
+			lm_unlock_shared_annotated(lm_slot_entry(slot), ip);
+		else
+			lm_unlock_annotated(lm_slot_entry(slot), ip);
+	}
+}
+
 static void lm_batch_unlock(struct lockmap_batch *batch, unsigned long ip)
 {
+	if (unlikely(batch->any_shared))
+		lm_batch_unlock_mixed(batch, ip);
 	while (batch->nr)
-		lm_unlock_annotated(batch->entries[--batch->nr], ip);
+		lm_unlock_annotated((struct lockmap_entry *)batch->slots[--batch->nr], ip);
 	lm_batch_free(batch);
 }
 
@@ -143,6 +171,7 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 {
 	const struct lockmap_key **sorted;
 	struct lockmap_batch *batch;
+	bool any_shared = false;
 	unsigned int i;
 
 	if (IS_ERR_OR_NULL(map) || (n && !keys))
@@ -150,14 +179,16 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 	for (i = 0; i < n; i++) {
 		if (!keys[i].data || !lm_len_ok(map, keys[i].len))
 			return ERR_PTR(lm_key_refused(map, keys[i].data, keys[i].len));
+		any_shared |= keys[i].shared;
 	}
 	batch = lm_batch_alloc(n, gfp);
 	if (!batch)
 		return ERR_PTR(-ENOMEM);
 	batch->map = map;
 	batch->nr = 0;
+	batch->any_shared = any_shared;
 	/* The sorted keys stand where their entries will be. */
-	sorted = (const struct lockmap_key **)batch->entries;
+	sorted = (const struct lockmap_key **)batch->slots;
 	lm_batch_sort(map, sorted, keys, n);
 	return batch;
 }
@@ -202,32 +233,44 @@ static void lm_batch_may_alloc(const struct lockmap_batch *batch, const struct l
 }
 
 /*
- * Lock the keys of a batch, in their order, each once. An entry never overwrites a
- * key in the array that is still to be locked.
+ * Lock the keys of a batch, in their order, each once; exclusively, unless it is to be
+ * shared wherever it stands. An entry never overwrites a key in the array that is still
+ * to be locked. @mixed: some may be shared.
  */
-static int lm_batch_lock_sorted(struct lockmap_batch *batch, unsigned int n,
-				const struct lm_wait_mode *mode)
+static __always_inline int lm_batch_lock_sorted(struct lockmap_batch *batch, unsigned int n,
+						const bool mixed, struct lm_wait_mode *mode)
 {
-	const struct lockmap_key **keys = (const struct lockmap_key **)batch->entries;
-	const struct lockmap_key *key, *last = NULL;
+	const struct lockmap_key **keys = (const struct lockmap_key **)batch->slots;
 	struct lockmap *map = batch->map;
+	const struct lockmap_key *key;
 	struct lockmap_entry *entry;
+	bool shared = mixed;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
 		if (i % LM_BATCH_WINDOW == 0)
 			lm_batch_prefetch(map, keys + i, min(n - i, LM_BATCH_WINDOW));
 		key = keys[i];
-		if (last && !lm_key_cmp(map, map->key_kind, last, key))
+		if (mixed)
+			shared &= key->shared;
+		if (i + 1 < n && !lm_key_cmp(map, map->key_kind, key, keys[i + 1]))
 			continue;
+		if (mixed)
+			mode->shared = shared;
 		lm_batch_may_alloc(batch, mode);
-		entry = lm_lock_unannotated(map, key->data, key->len, LM_CREATE, mode);
+		entry = lm_lock_unannotated(map, key->data, key->len, shared, LM_CREATE, mode);
 		if (IS_ERR(entry))
 			return PTR_ERR(entry);
-		batch->entries[batch->nr++] = entry;
-		last = key;
+		batch->slots[batch->nr++] = (unsigned long)entry | shared;
+		shared = mixed;
 	}
 	return 0;
+}
+
+static noinline int lm_batch_lock_mixed(struct lockmap_batch *batch, unsigned int n,
+					struct lm_wait_mode mode)
+{
+	return lm_batch_lock_sorted(batch, n, true, &mode);
 }
 
 static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
@@ -242,12 +285,15 @@ static struct lockmap_batch *lm_batch_lock(struct lockmap *map, const struct loc
 	batch = lm_batch_new(map, keys, n, IS_ERR_OR_NULL(map) ? 0 : lm_gfp(map, &mode));
 	if (IS_ERR(batch))
 		return batch;
-	err = lm_batch_lock_sorted(batch, n, &mode);
+	if (unlikely(batch->any_shared))
+		err = lm_batch_lock_mixed(batch, n, mode);
+	else
+		err = lm_batch_lock_sorted(batch, n, false, &mode);
 	if (err) {
 		lm_batch_unlock(batch, _RET_IP_);
 		return ERR_PTR(err);
 	}
-	lm_batch_lockdep_acquire(batch, &mode, _RET_IP_);
+	lm_batch_lockdep_acquire(batch, mode, _RET_IP_);
 	return batch;
 }
 
@@ -298,8 +344,8 @@ EXPORT_SYMBOL_GPL(lockmap_batch_unlock);
 
 static int lm_batch_find(const void *data, const void *elt)
 {
+	const struct lockmap_entry *entry = lm_slot_entry(*(const unsigned long *)elt);
 	const struct lm_key *key = data;
-	const struct lockmap_entry *entry = *(struct lockmap_entry * const *)elt;
 	const u8 *entry_data;
 	u32 len;
 
@@ -307,17 +353,32 @@ static int lm_batch_find(const void *data, const void *elt)
 	return lm_cmp(key->map, key->data, key->len, entry_data, len);
 }
 
-struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *data, size_t len)
+/* Return: the slot of a key; 0 if the batch does not have it. */
+static unsigned long lm_batch_slot(struct lockmap_batch *batch, const void *data, size_t len)
 {
-	struct lockmap_entry **found;
+	const unsigned long *found;
 	struct lm_key key;
 
 	if (IS_ERR_OR_NULL(batch) || lm_key_init(&key, batch->map, data, len))
-		return NULL;
-	found = bsearch(&key, batch->entries, batch->nr, sizeof(*found), lm_batch_find);
-	return found ? *found : NULL;
+		return 0;
+	found = bsearch(&key, batch->slots, batch->nr, sizeof(*found), lm_batch_find);
+	return found ? *found : 0;
+}
+
+struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *data, size_t len)
+{
+	unsigned long slot = lm_batch_slot(batch, data, len);
+
+	return slot & LM_SLOT_SHARED ? NULL : lm_slot_entry(slot);
 }
 EXPORT_SYMBOL_GPL(lockmap_batch_entry);
+
+const struct lockmap_entry *lockmap_batch_entry_shared(struct lockmap_batch *batch,
+						       const void *data, size_t len)
+{
+	return lm_slot_entry(lm_batch_slot(batch, data, len));
+}
+EXPORT_SYMBOL_GPL(lockmap_batch_entry_shared);
 
 static void lm_batch_exit(void)
 {

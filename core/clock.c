@@ -122,7 +122,7 @@ static bool lm_ring_evict(struct lockmap_entry *entry, enum lm_chance chance)
 
 	old = atomic64_read(&entry->lock.word);
 	do {
-		in_use = old & (LM_LOCKED | LM_WAITERS | LM_VALUE);
+		in_use = lm_word_held(old) || (old & (LM_WAITERS | LM_VALUE));
 		spare = chance == LM_SECOND_CHANCE && (old & LM_REFERENCED);
 		if (in_use)	/* the unlock that leaves it without a value brings it back */
 			new = old & ~(LM_IDLE | LM_REFERENCED);

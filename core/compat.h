@@ -69,6 +69,12 @@ static inline void lm_owner_note(struct lm_owner_note *note, const struct task_s
 	memcpy(note->comm, task->comm, TASK_COMM_LEN);
 }
 
+/* No task has noted itself yet. */
+static inline void lm_owner_forget(struct lm_owner_note *note)
+{
+	note->pid = 0;
+}
+
 static inline bool lm_owner_is(const struct lm_owner_note *note, const struct task_struct *task)
 {
 	/* A task that was just given the lock has not noted itself yet: it passes. */
@@ -84,6 +90,10 @@ struct lm_owner_note {
 };
 
 static inline void lm_owner_note(struct lm_owner_note *note, const struct task_struct *task)
+{
+}
+
+static inline void lm_owner_forget(struct lm_owner_note *note)
 {
 }
 
@@ -127,16 +137,20 @@ static inline const char *lm_owner_comm(const struct lm_owner_note *note)
 #define lm_noinline_kcsan
 #endif
 
-/* The next lock of a class, from the @i-th on, of those that lockdep sees the caller hold. */
-static inline const struct lockdep_map *lm_held_lock(unsigned int *i,
+/*
+ * The next lock of a class, from the @i-th on, of those that lockdep sees the caller
+ * hold; and whether the caller shares it.
+ */
+static inline const struct lockdep_map *lm_held_lock(unsigned int *i, bool *shared,
 						     const struct lock_class_key *key)
 {
 #ifdef CONFIG_PROVE_LOCKING
 	while (*i < current->lockdep_depth) {
-		const struct lockdep_map *held = current->held_locks[(*i)++].instance;
+		const struct held_lock *held = &current->held_locks[(*i)++];
 
-		if (held->key == key)
-			return held;
+		*shared = held->read;
+		if (held->instance->key == key)
+			return held->instance;
 	}
 #endif
 	return NULL;

@@ -29,8 +29,8 @@
  * ("An improved Monte Carlo factorization algorithm", 1980) notices that: an owner
  * that is met again. That cycle's own last task ends it.
  *
- * A lock that belongs to no task ends the chain, and so does a task that sleeps
- * for anything else.
+ * A lock that belongs to no task ends the chain, as does one that is shared, whose
+ * holders are not known by name; and so does a task that sleeps for anything else.
  *
  * Locking: the bucket's lock, in task context with interrupts on, no lock of
  * lockmap outside or inside of it. A walk holds one for one step.
@@ -56,12 +56,12 @@
 
 /**
  * struct lm_sleeper_bucket - tasks that have slept for a while
- * @lock: protects the list and &lm_waiter.number of its tasks
- * @waiters: linked by &lm_waiter.sleeper_node
+ * @lock: protects the list and &lm_sleeper.number of its tasks
+ * @sleepers: linked by &lm_sleeper.node
  */
 struct lm_sleeper_bucket {
-	spinlock_t lock;
-	struct hlist_head waiters;
+	spinlock_t lock;	/* protects the list and the numbers of its tasks */
+	struct hlist_head sleepers;
 };
 
 /* By the hash of the owner bits. */
@@ -77,14 +77,14 @@ static struct lm_sleeper_bucket *lm_sleeper_bucket(u64 owner)
 	return &lm_sleepers[hash_64(owner, ilog2(LM_SLEEPER_BUCKETS))];
 }
 
-static struct lm_waiter *lm_find_sleeper(struct lm_sleeper_bucket *bucket, u64 owner)
+static struct lm_sleeper *lm_find_sleeper(struct lm_sleeper_bucket *bucket, u64 owner)
 {
-	struct lm_waiter *waiter;
+	struct lm_sleeper *sleeper;
 
 	lockdep_assert_held(&bucket->lock);
-	hlist_for_each_entry(waiter, &bucket->waiters, sleeper_node) {
-		if (waiter->owner == owner)
-			return waiter;
+	hlist_for_each_entry(sleeper, &bucket->sleepers, node) {
+		if (sleeper->waiter.owner == owner)
+			return sleeper;
 	}
 	return NULL;
 }
@@ -92,7 +92,7 @@ static struct lm_waiter *lm_find_sleeper(struct lm_sleeper_bucket *bucket, u64 o
 /*
  * The owner of the lock that a sleeper waits for; 0 for none.
  *
- * The sleeper may leave its queue meanwhile, and the lock become another key's. But
+ * The sleeper may leave its row meanwhile, and the lock become another key's. But
  * RCU keeps its memory: if @waiter is still WAITING here, the lock is freed later
  * than this section begins.
  */
@@ -102,7 +102,7 @@ static u64 lm_owner_waited_for(const struct lm_waiter *waiter, const struct lm_w
 
 	rcu_read_lock();
 	if (READ_ONCE(waiter->result) == LM_WAITING)
-		owner = atomic64_read(&waiter->lock->word) & LM_OWNER;
+		owner = lm_word_owner(atomic64_read(&waiter->lock->word));
 	rcu_read_unlock();
 	/* A task that owns what it waits for was just granted it. */
 	if (owner == waiter->owner || (owner == walker->owner && waiter->lock == walker->lock))
@@ -111,53 +111,65 @@ static u64 lm_owner_waited_for(const struct lm_waiter *waiter, const struct lm_w
 }
 
 /* One step along the chain: the owner of what the task @owner waits for; 0 at the end. */
-static u64 lm_next_owner(u64 owner, const struct lm_waiter *walker)
+static u64 lm_next_owner(u64 owner, const struct lm_sleeper *walker)
 {
 	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(owner);
-	const struct lm_waiter *waiter;
+	const struct lm_sleeper *sleeper;
 	u64 next = 0;
 
 	spin_lock(&bucket->lock);
-	waiter = lm_find_sleeper(bucket, owner);
-	if (waiter && waiter->number < walker->number)
-		next = lm_owner_waited_for(waiter, walker);
+	sleeper = lm_find_sleeper(bucket, owner);
+	if (sleeper && sleeper->number < walker->number)
+		next = lm_owner_waited_for(&sleeper->waiter, &walker->waiter);
 	spin_unlock(&bucket->lock);
 	return next;
 }
 
-/* Whether a walk is of no use any more: the wait is over, or about to be. */
+/*
+ * Whether a walk is to end early: the wait is over, or about to be; or the task was
+ * woken, so that the owner that the walk began with has unlocked. Then the task has to
+ * look for the lock first.
+ */
 static bool lm_walk_is_over(const struct lm_waiter *walker, unsigned int state)
 {
 	cond_resched();
-	return READ_ONCE(walker->result) != LM_WAITING || signal_pending_state(state, current);
+	return READ_ONCE(walker->result) != LM_WAITING || READ_ONCE(walker->woken) ||
+	       signal_pending_state(state, current);
 }
 
-/* Whether the wait of a task in the table closes a cycle. */
-static bool lm_closes_cycle(const struct lm_waiter *walker, unsigned int state)
+enum lm_walk_end {
+	LM_NO_CYCLE,
+	LM_CYCLE,
+	LM_TRY_AGAIN,	/* the walk ended early */
+};
+
+/* Follow the chain from a task in the table. */
+static enum lm_walk_end lm_walk_chain(const struct lm_sleeper *walker, unsigned int state)
 {
+	const struct lm_waiter *own = &walker->waiter;
 	unsigned long steps = 0, limit = 1;
 	u64 owner, marker = 0;
 
-	owner = lm_owner_waited_for(walker, walker);
-	while (owner && owner != walker->owner && owner != marker) {
+	owner = lm_owner_waited_for(own, own);
+	while (owner && owner != own->owner && owner != marker) {
 		/* Brent: move the marker up whenever the number of steps has doubled. */
 		if (++steps == limit) {
 			marker = owner;
 			limit *= 2;
 		}
-		if (steps % LM_WALK_STEPS == 0 && lm_walk_is_over(walker, state))
-			return false;
+		if (steps % LM_WALK_STEPS == 0 && lm_walk_is_over(own, state))
+			return LM_TRY_AGAIN;
 		owner = lm_next_owner(owner, walker);
 	}
-	return owner && owner == walker->owner;
+	return owner && owner == own->owner ? LM_CYCLE : LM_NO_CYCLE;
 }
 
 /* Note the names of the tasks of a cycle, from the walking task on. */
-static void lm_note_cycle(const struct lm_waiter *walker)
+static void lm_note_cycle(const struct lm_sleeper *walker)
 {
 	struct lm_sleeper_bucket *bucket;
-	const struct lm_waiter *waiter;
-	u64 owner = walker->owner;
+	const struct lm_sleeper *sleeper;
+	u64 owner = walker->waiter.owner;
 	bool more;
 
 	if (!lm_note_refusal())
@@ -165,53 +177,70 @@ static void lm_note_cycle(const struct lm_waiter *walker)
 	do {
 		bucket = lm_sleeper_bucket(owner);
 		spin_lock(&bucket->lock);
-		waiter = lm_find_sleeper(bucket, owner);
+		sleeper = lm_find_sleeper(bucket, owner);
 		rcu_read_lock();
 		/* While it is WAITING, the lock is that of the entry that it waits for. */
-		more = waiter && READ_ONCE(waiter->result) == LM_WAITING && lm_note_link(waiter);
+		more = sleeper && READ_ONCE(sleeper->waiter.result) == LM_WAITING &&
+		       lm_note_link(&sleeper->waiter);
 		rcu_read_unlock();
-		owner = more ? lm_owner_waited_for(waiter, walker) : 0;
+		owner = more ? lm_owner_waited_for(&sleeper->waiter, &walker->waiter) : 0;
 		spin_unlock(&bucket->lock);
-	} while (owner && owner != walker->owner);
+	} while (owner && owner != walker->waiter.owner);
 	if (owner)
 		lm_note_closed();
 }
 
+/* Enter the table, once, and take a number. */
+static void lm_sleepers_add(struct lm_sleeper *sleeper)
+{
+	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(sleeper->waiter.owner);
+
+	if (!hlist_unhashed_lockless(&sleeper->node))
+		return;
+	spin_lock(&bucket->lock);
+	sleeper->number = atomic64_inc_return(&lm_last_number);
+	hlist_add_head(&sleeper->node, &bucket->sleepers);
+	spin_unlock(&bucket->lock);
+}
+
 /**
- * lm_sleepers_add() - enter the table of sleepers, and look for a cycle
- * @waiter: the caller's, on its wait queue
+ * lm_search_cycle() - enter the table of sleepers, and look for a cycle
+ * @sleeper: the caller's, in a row, with its patience used up
  * @state: the state that the caller sleeps in
  *
+ * Sets @deadlock if the wait is to end for it; and @searched, unless the caller was
+ * woken meanwhile: then the lock has, or had, another owner, and the caller has to come
+ * back before it sleeps again.
+ *
  * Context: Task context, no lock of lockmap held.
- * Return: whether the wait closes a cycle, and is to end.
  */
-static bool lm_sleepers_add(struct lm_waiter *waiter, unsigned int state)
+static void lm_search_cycle(struct lm_sleeper *sleeper, unsigned int state)
 {
-	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(waiter->owner);
+	enum lm_walk_end end;
 
-	spin_lock(&bucket->lock);
-	waiter->number = atomic64_inc_return(&lm_last_number);
-	hlist_add_head(&waiter->sleeper_node, &bucket->waiters);
-	spin_unlock(&bucket->lock);
-
-	if (lm_closes_cycle(waiter, state)) {
-		lm_note_cycle(waiter);
-		return true;
+	lm_sleepers_add(sleeper);
+	end = lm_walk_chain(sleeper, state);
+	if (end == LM_TRY_AGAIN)
+		return;
+	sleeper->searched = true;
+	if (end == LM_NO_CYCLE) {
+		lm_check_owner_lives(&sleeper->waiter);
+		return;
 	}
-	lm_check_owner_lives(waiter);
-	return false;
+	lm_note_cycle(sleeper);
+	sleeper->deadlock = true;
 }
 
 /* Leave the table, if in it. Comes before the caller does anything about its wait. */
-static void lm_sleepers_remove(struct lm_waiter *waiter)
+static void lm_sleepers_remove(struct lm_sleeper *sleeper)
 {
-	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(waiter->owner);
+	struct lm_sleeper_bucket *bucket = lm_sleeper_bucket(sleeper->waiter.owner);
 
 	/* Neighbours in the list may write the pointer, but not whether there is one. */
-	if (hlist_unhashed_lockless(&waiter->sleeper_node))
+	if (hlist_unhashed_lockless(&sleeper->node))
 		return;
 	spin_lock(&bucket->lock);
-	hlist_del_init(&waiter->sleeper_node);
+	hlist_del_init(&sleeper->node);
 	spin_unlock(&bucket->lock);
 }
 

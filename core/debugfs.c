@@ -67,12 +67,14 @@ static void lm_show_task(struct seq_file *m, const char *what, const struct task
 	seq_printf(m, "%s %s/%d", what, task->comm, task->pid);
 }
 
-static void lm_show_owner(struct seq_file *m, const struct lockmap_entry *entry, u64 word)
+static void lm_show_holder(struct seq_file *m, const struct lockmap_entry *entry, u64 word)
 {
 	const struct task_struct *task = lm_owner_task(entry, word);
 	pid_t pid = lm_word_pid(word);
 
-	if (!pid)
+	if (word & LM_SHARED)
+		seq_printf(m, " shared by %u", lm_word_sharers(word));
+	else if (!pid)
 		seq_puts(m, " held by no task");
 	else if (task)
 		lm_show_task(m, " held by", task);
@@ -83,22 +85,26 @@ static void lm_show_owner(struct seq_file *m, const struct lockmap_entry *entry,
 
 static void lm_show_waiter(struct seq_file *m, const struct lm_waiter *waiter)
 {
-	/* The waiter has joined the queue before, so the clock is past @since. */
-	u64 waited = ktime_get_ns() - waiter->since;
+	const struct lm_sleeper *sleeper = container_of(waiter, struct lm_sleeper, waiter);
 
-	lm_show_task(m, ", wanted by", waiter->wait.private);
-	seq_printf(m, " for %llu us", div_u64(waited, NSEC_PER_USEC));
+	if (!waiter->task) {
+		seq_puts(m, ", wanted by a request");
+		return;
+	}
+	lm_show_task(m, waiter->shared ? ", wanted shared by" : ", wanted by", waiter->task);
+	/* The task has joined the row before, so the clock is past @since. */
+	seq_printf(m, " for %llu us", div_u64(ktime_get_ns() - sleeper->since, NSEC_PER_USEC));
 }
 
 static void lm_show_waiters(struct seq_file *m, const struct lm_lock *lock)
 {
-	struct wait_queue_head *wq = lm_bucket(lock);
+	struct lm_bucket *bucket = lm_bucket(lock);
 	const struct lm_waiter *head, *waiter;
 	unsigned int nr = 1;
 	unsigned long flags;
 
-	spin_lock_irqsave(&wq->lock, flags);
-	head = lm_head(wq, lock);
+	spin_lock_irqsave(&bucket->lock, flags);
+	head = lm_head(bucket, lock);
 	if (head) {
 		lm_show_waiter(m, head);
 		list_for_each_entry(waiter, &head->row, row) {
@@ -107,7 +113,7 @@ static void lm_show_waiters(struct seq_file *m, const struct lm_lock *lock)
 			lm_show_waiter(m, waiter);
 		}
 	}
-	spin_unlock_irqrestore(&wq->lock, flags);
+	spin_unlock_irqrestore(&bucket->lock, flags);
 	if (nr > LM_WAITERS_SHOWN)
 		seq_puts(m, ", and by more");
 }
@@ -121,10 +127,10 @@ static void lm_show_held(struct seq_file *m, struct lockmap *map, const struct l
 
 	rcu_read_lock();
 	entry = lm_find(&key);
-	if (entry && (key.word & LM_LOCKED)) {
+	if (entry && lm_word_held(key.word)) {
 		lm_key_text(text, sizeof(text), map, key.data, key.len);
 		seq_puts(m, text);
-		lm_show_owner(m, entry, key.word);
+		lm_show_holder(m, entry, key.word);
 		if (key.word & LM_WAITERS)
 			lm_show_waiters(m, &entry->lock);
 		seq_putc(m, '\n');
@@ -139,7 +145,7 @@ static int lm_held_show(struct seq_file *m, void *unused)
 	struct lm_cursor cursor;
 
 	for (i = 0; i < map->nr_shards; i++) {
-		lm_cursor_init(&cursor, map, LM_LOCKED, 0);
+		lm_cursor_init(&cursor, map, LM_LOCKED | LM_SHARED, 0);
 		while (shown <= LM_HELD_SHOWN && lm_cursor_next(map, &map->shards[i], &cursor)) {
 			if (shown++ < LM_HELD_SHOWN)
 				lm_show_held(m, map, &cursor);

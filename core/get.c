@@ -49,7 +49,7 @@ static int lm_read_value_spin(struct lm_key *key, void *value)
 		rcu_read_lock();
 		entry = lm_find(key);
 		err = lm_read_value(key, entry, value);
-		if (err == -EBUSY && (key->word & LM_OWNER) != lm_current_owner() &&
+		if (err == -EBUSY && lm_word_owner(key->word) != lm_current_owner() &&
 		    lm_spin(&entry->lock, key->word, &spins))
 			err = -EAGAIN;
 		rcu_read_unlock();
@@ -63,10 +63,10 @@ static int lm_get_locked(struct lm_key *key, void *value)
 	struct lockmap_entry *entry;
 	int err = -ENOENT;
 
-	entry = lm_lock_slow(key, NULL, LM_LEAVE_ABSENT, &lm_wait_forever);
+	entry = lm_lock_slow(key, NULL, LM_LEAVE_ABSENT, &lm_share_forever);
 	if (IS_ERR_OR_NULL(entry))
 		return entry ? PTR_ERR(entry) : -ENOENT;
-	lm_lockdep_acquire(entry, &lm_wait_forever, _RET_IP_);
+	lm_lockdep_acquire(entry, &lm_share_forever, _RET_IP_);
 	if (entry->has_value) {
 		err = 0;
 		if (value && params->clone)
@@ -74,7 +74,7 @@ static int lm_get_locked(struct lm_key *key, void *value)
 		else if (value)
 			lm_copy(value, entry->data, params->value_len);
 	}
-	lm_unlock_annotated(entry, _RET_IP_);
+	lm_unlock_shared_annotated(entry, _RET_IP_);
 	return err;
 }
 
@@ -105,11 +105,20 @@ static __always_inline int lm_get_fast(struct lockmap *map, const void *data, vo
 	return err;
 }
 
+/* What a call may do that reads a key, with @value or only whether there is one. */
+static void lm_may_read(struct lockmap *map, const void *data, size_t len, const void *value)
+{
+	bool locks = value && !IS_ERR_OR_NULL(map) && map->params.clone;
+
+	might_sleep();
+	lm_lockdep_may_lock_key(map, data, len, locks ? LM_FOR_ANY_HOLDER : LM_FOR_EXCLUSIVE_HOLDER);
+}
+
 int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 {
 	int err;
 
-	lm_may_wait(map, data, len, LM_LEAVE_ABSENT, &lm_wait_forever);
+	lm_may_read(map, data, len, value);
 	if (lm_key_is_u64(map, data, len) && likely(map->plain_value)) {
 		err = lm_get_fast(map, data, value);
 		if (likely(!err || err == -ENOENT))

@@ -235,7 +235,7 @@ static unsigned int lm_count_abandoned(struct lockmap *map)
 	struct lm_key key;
 
 	for (i = 0; i < map->nr_shards; i++) {
-		lm_cursor_init(&cursor, map, LM_LOCKED, 0);
+		lm_cursor_init(&cursor, map, LM_LOCKED | LM_SHARED, 0);
 		while (lm_cursor_next(map, &map->shards[i], &cursor)) {
 			key = lm_cursor_key(map, &cursor);
 			rcu_read_lock();

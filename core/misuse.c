@@ -34,8 +34,10 @@ static __always_inline bool lm_debug_owns(const struct lockmap_entry *entry)
 /* What is wrong with a call that only the holder of an entry may make. */
 static const char *lm_holder_fault(const struct lockmap_entry *entry, u64 word)
 {
-	u64 owner = word & LM_OWNER;
+	u64 owner = lm_word_owner(word);
 
+	if (word & LM_SHARED)
+		return "is shared";
 	if (!(word & LM_LOCKED))
 		return "is not locked";
 	if (owner && (owner != lm_current_owner() || !lm_debug_owns(entry)))
@@ -58,6 +60,37 @@ static __always_inline bool lm_misused(const struct lockmap_entry *entry, const 
 	fault = lm_holder_fault(entry, word);
 	return WARN(fault, "lockmap: %s: %s of a key that %s\n",
 		    word & LM_DEAD ? "?" : lm_name(entry->map), call, fault);
+}
+
+/* The same for a call that may also be made on a shared entry. */
+static __always_inline bool lm_misused_by_any(const struct lockmap_entry *entry, const char *call)
+{
+	return IS_ENABLED(CONFIG_LOCKMAP_DEBUG) &&
+	       !(atomic64_read(&entry->lock.word) & LM_SHARED) && lm_misused(entry, call);
+}
+
+/* The same for a call that only a holder that shares an entry may make. */
+static __always_inline bool lm_misused_shared(const struct lockmap_entry *entry, const char *call)
+{
+	u64 word;
+
+	if (!IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		return false;
+	word = atomic64_read(&entry->lock.word);
+	return WARN(!(word & LM_SHARED), "lockmap: %s: %s of a key that is not shared\n",
+		    word & LM_DEAD ? "?" : lm_name(entry->map), call);
+}
+
+static __always_inline bool lm_misused_unlock_shared(const struct lockmap_entry *entry)
+{
+	u64 word;
+
+	if (IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		return lm_misused_shared(entry, "unlock_shared");
+	word = atomic64_read(&entry->lock.word);
+	return WARN_ONCE(!(word & LM_SHARED),
+			 "lockmap: %s: unlock_shared of a key that is not shared\n",
+			 word & LM_DEAD ? "?" : lm_name(entry->map));
 }
 
 /* The same for an unlock. A key that is not locked is told on every kernel. */
@@ -85,7 +118,10 @@ static bool lm_misused_batch(const struct lockmap_batch *batch)
 	if (WARN(!batch->map, "lockmap: ?: unlock of a batch that is not locked\n"))
 		return true;
 	for (i = 0; i < batch->nr; i++) {
-		if (lm_misused(batch->entries[i], "batch_unlock"))
+		unsigned long slot = batch->slots[i];
+
+		if (slot & 1 ? lm_misused_shared((void *)(slot & ~1UL), "batch_unlock") :
+			       lm_misused((void *)slot, "batch_unlock"))
 			return true;
 	}
 	return false;
@@ -111,7 +147,7 @@ static bool lm_owner_is_gone(const struct lockmap_entry *entry, u64 word)
 	bool gone;
 
 	rcu_read_lock();
-	gone = (word & LM_OWNER) && !lm_owner_task(entry, word);
+	gone = lm_word_owner(word) && !lm_owner_task(entry, word);
 	rcu_read_unlock();
 	return gone;
 }

@@ -58,33 +58,40 @@ static void lm_lockdep_init_map(struct lockmap *map, struct lock_class_key *key,
 
 /* What is wrong with locking a key, or any (%NULL), while the task holds another of its class. */
 static const char *lm_order_fault(const struct lockmap *map, const void *data, u32 len,
-				  const struct lockmap_entry *held)
+				  const struct lockmap_entry *held, bool shared)
 {
 	const u8 *held_data;
 	u32 held_len;
+	int cmp;
 
 	if (held->map != map)
 		return "of another map from the same lockmap_create(), without a lock_key";
+	/* A key that it holds exclusively is refused, and need not be told of. */
 	if (!data)
-		return NULL;
+		return shared ? "shared, which may be the same" : NULL;
 	held_data = lm_entry_key_rcu(map, held, &held_len);
-	return lm_cmp(map, held_data, held_len, data, len) > 0 ? "that sorts after it" : NULL;
+	cmp = lm_cmp(map, held_data, held_len, data, len);
+	if (!cmp && shared)
+		return "shared, which is the same";
+	return cmp > 0 ? "that sorts after it" : NULL;
 }
 
 /* Warn if the task holds a key that forbids to wait for this one. */
-static void lm_check_order(struct lockmap *map, const void *data, u32 len)
+static void lm_check_order(struct lockmap *map, const void *data, u32 len, enum lm_waits_for whom)
 {
 	const struct lockmap_entry *entry;
 	const struct lockdep_map *held;
 	unsigned int i = 0;
 	const char *fault;
+	bool shared;
 
 	if (!IS_ENABLED(CONFIG_PROVE_LOCKING) || !debug_locks || lockdep_recursing(current) ||
 	    READ_ONCE(map->disorder))
 		return;
-	while ((held = lm_held_lock(&i, map->lock_key))) {
+	while ((held = lm_held_lock(&i, &shared, map->lock_key))) {
 		entry = container_of(held, struct lockmap_entry, dep_map);
-		fault = lm_order_fault(map, data, len, entry);
+		fault = lm_order_fault(map, data, len, entry,
+				       shared && whom != LM_FOR_EXCLUSIVE_HOLDER);
 		if (!fault)
 			continue;
 		WRITE_ONCE(map->disorder, true);
@@ -103,16 +110,17 @@ static void lm_lockdep_may_lock(struct lockmap *map)
 /* The same for any key. A task that holds one of this map is refused, and need not be told. */
 static void lm_lockdep_may_lock_any(struct lockmap *map)
 {
-	lm_check_order(map, NULL, 0);
+	lm_check_order(map, NULL, 0, LM_FOR_ANY_HOLDER);
 	lm_lockdep_may_lock(map);
 }
 
 /* The same for a certain key. The map and the key are as the caller gave them. */
-static void lm_lockdep_may_lock_key(struct lockmap *map, const void *data, size_t len)
+static void lm_lockdep_may_lock_key(struct lockmap *map, const void *data, size_t len,
+				    enum lm_waits_for whom)
 {
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || IS_ERR_OR_NULL(map) || !data || !lm_len_ok(map, len))
 		return;
-	lm_check_order(map, data, len);
+	lm_check_order(map, data, len, whom);
 	lm_lockdep_may_lock(map);
 }
 
@@ -140,6 +148,10 @@ static void lm_lockdep_acquire(struct lockmap_entry *entry, const struct lm_wait
 	/* A lock that belongs to no task is none that lockdep can follow. */
 	if (!IS_ENABLED(CONFIG_LOCKDEP) || !in_task())
 		return;
+	if (mode->shared) {
+		lock_acquire_shared(&entry->dep_map, 0, mode->try, NULL, ip);
+		return;
+	}
 	lock_acquire_exclusive(&entry->dep_map, 0, mode->try, NULL, ip);
 	entry->annotated = true;
 }
@@ -150,6 +162,31 @@ static void lm_lockdep_release(struct lockmap_entry *entry, unsigned long ip)
 		return;
 	entry->annotated = false;
 	lock_release(&entry->dep_map, ip);
+}
+
+/* The holders of a shared key cannot note in it which of them lockdep knows: ask lockdep. */
+static void lm_lockdep_release_shared(const struct lockmap_entry *entry, unsigned long ip)
+{
+	if (IS_ENABLED(CONFIG_LOCKDEP) && in_task() && lock_is_held(&entry->dep_map))
+		lock_release((struct lockdep_map *)&entry->dep_map, ip);
+}
+
+static void lm_lockdep_downgrade(struct lockmap_entry *entry, unsigned long ip)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !entry->annotated)
+		return;
+	entry->annotated = false;
+	lock_downgrade(&entry->dep_map, ip);
+}
+
+/* The caller did share the key, and has it for itself now. */
+static void lm_lockdep_upgrade(struct lockmap_entry *entry, unsigned long ip)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP) || !in_task() || !lock_is_held(&entry->dep_map))
+		return;
+	lock_release(&entry->dep_map, ip);
+	lock_acquire_exclusive(&entry->dep_map, 0, 1, NULL, ip);
+	entry->annotated = true;
 }
 
 /*
@@ -217,16 +254,16 @@ static __always_inline void lm_note_contended(const struct lm_key *key, struct l
 
 /* The caller slept for a key, and has it, or does not get it because of @err. */
 static void lm_note_wait(const struct lm_key *key, struct lockmap_entry *entry,
-			 const struct lm_waiter *waiter, int err)
+			 const struct lm_sleeper *sleeper, int err)
 {
-	u64 ns = ktime_get_ns() - waiter->since;
+	u64 ns = ktime_get_ns() - sleeper->since;
 	unsigned long us = min_t(u64, div_u64(ns, NSEC_PER_USEC), ULONG_MAX);
 	struct lm_waits *waits = &get_cpu_ptr(key->map->cpu)->waits;
 
 	WRITE_ONCE(waits->nr, waits->nr + 1);
 	WRITE_ONCE(waits->failed, waits->failed + !!err);
-	WRITE_ONCE(waits->stolen, waits->stolen + waiter->lost);
-	WRITE_ONCE(waits->handed_over, waits->handed_over + waiter->handed_over);
+	WRITE_ONCE(waits->stolen, waits->stolen + sleeper->lost);
+	WRITE_ONCE(waits->handed_over, waits->handed_over + sleeper->waiter.handed_over);
 	WRITE_ONCE(waits->longest_us, max(waits->longest_us, us));
 	put_cpu_ptr(key->map->cpu);
 	lm_contention_end(entry, err);
@@ -289,7 +326,7 @@ static bool lm_note_refusal(void)
 static bool lm_note_link(const struct lm_waiter *waiter)
 {
 	const struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
-	const struct task_struct *task = waiter->wait.private;
+	const struct task_struct *task = waiter->task;
 	unsigned int i = lm_refusal.nr;
 
 	if (i == LM_CYCLE_SHOWN)

@@ -60,7 +60,8 @@ static __always_inline bool lm_unchanged(const struct lm_key *key,
 	 * value that was read (A), and with lm_entry_new() for a key (E).
 	 */
 	smp_rmb();
-	return likely(atomic64_read(&entry->lock.word) == key->word);
+	return likely(!((atomic64_read(&entry->lock.word) ^ key->word) &
+			(LM_VERSION | LM_LOCKED | LM_DEAD | LM_VALUE)));
 }
 
 static u32 lm_rht_key_hash(const void *data, u32 len, u32 seed)
@@ -98,7 +99,8 @@ static const struct rhashtable_params lm_rht_params_custom = {
 };
 
 /* The bucket that a key belongs in, for prefetching. */
-static __always_inline struct rhash_lock_head __rcu *const *lm_table_bucket(const struct lm_key *key)
+static __always_inline struct rhash_lock_head __rcu *const *
+lm_table_bucket(const struct lm_key *key)
 {
 	struct rhashtable *table = &lm_shard(key->map, key->hash)->table;
 	struct bucket_table *tbl = rht_dereference_rcu(table->tbl, table);
@@ -177,6 +179,7 @@ static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
 	WRITE_ONCE(new->hash, key->hash);
 	WRITE_ONCE(new->len, key->len);
 	new->has_value = false;
+	lm_owner_forget(&new->owner_note);
 	new->annotated = false;
 	if (lm_entry_set_key(new, key, gfp)) {
 		kmem_cache_free(map->cache, new);

@@ -11,14 +11,16 @@
 #define _LOCKMAP_CORE_TYPES_H
 
 #include <linux/atomic.h>
+#include <linux/build_bug.h>
 #include <linux/cache.h>
+#include <linux/container_of.h>
 #include <linux/list.h>
 #include <linux/lockdep_types.h>
 #include <linux/rhashtable-types.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/stddef.h>
 #include <linux/types.h>
-#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "../lockmap.h"
@@ -227,56 +229,94 @@ struct lm_key {
  * struct lm_wait_mode - how a call waits for a key
  * @state: the state that the task sleeps in
  * @try: the call does not wait at all
+ * @shared: the call wants to share the key
  * @timed: it waits until @deadline
  * @deadline: in jiffies
  */
 struct lm_wait_mode {
 	unsigned int state;
 	bool try;
+	bool shared;
 	bool timed;
 	unsigned long deadline;
 };
 
+/* Which holders a call may have to wait for. */
+enum lm_waits_for {
+	LM_FOR_ANY_HOLDER,
+	LM_FOR_EXCLUSIVE_HOLDER,
+};
+
 enum lm_wait_result {
 	LM_WAITING,
-	LM_GRANTED,	/* the waker took the lock for this waiter */
+	LM_GRANTED,	/* it has the lock, which it took itself or was given */
 	LM_GONE,	/* the word died: look the key up again */
 };
 
 /**
- * struct lm_waiter - a task that waits, on its stack
- * @wait: on the bucket's queue while the waiter is the head; by the bucket's lock, as
- *	are @row, @head, @woken, @handed_over and writes of @result
- * @row: links the waiters of one lock, in the order in which they came, with the head first
- * @lock: the lock that the task waits for; constant
+ * struct lm_waiter - one that waits for a lock
+ * @turnstile: in the bucket's list while the waiter is the head; by the bucket's lock,
+ *	as are @row, @head, @woken, @armed, @handed_over and writes of @result
+ * @row: links the waiters of one lock, in the order in which they came, with the head
+ *	first; then the requests that a context is to call
+ * @lock: the lock that it waits for; constant
+ * @task: the task, asleep or about to be; %NULL for a request; constant
  * @owner: the owner bits to lock it with; constant
  * @result: how the wait ended; read without the lock as well
  * @head: the first waiter of its lock
- * @woken: lm_wake_function() chose this waiter, and it has not looked at the lock since
- * @handed_over: the holder took the lock for it
- * @deadlock: the wait closes a cycle, and is to end; the task's own, as are @lost and @patience
- * @lost: how often the task was woken and another was faster
- * @patience: how long it sleeps before it looks for a cycle, in jiffies
- * @since: when the wait began, in ns; constant
- * @sleeper_node: in the table of deadlock.c, once the patience is used up; by the lock of
- *	its bucket there, as is @number
- * @number: tells which of two tasks entered the table first
+ * @shared: it wants to share the lock; constant
+ * @woken: lm_wake_head() chose this task, and it has not looked at the lock since
+ * @armed: lockmap_lock_async() has returned, or is about to: call the request's function
+ * @handed_over: the last holder took the lock for it
  */
 struct lm_waiter {
-	struct wait_queue_entry wait;
+	struct list_head turnstile;
 	struct list_head row;
 	struct lm_lock *lock;
+	struct task_struct *task;
 	u64 owner;
 	enum lm_wait_result result;
 	bool head;
+	bool shared;
 	bool woken;
+	bool armed;
 	bool handed_over;
+};
+
+/**
+ * struct lm_sleeper - a task that waits for a lock, on its stack
+ * @waiter: where it stands
+ * @deadlock: the wait closes a cycle, and is to end; the task's own, as are the next four
+ * @searched: it has looked for a cycle
+ * @lost: how often the task was woken and another was faster
+ * @patience: how long it sleeps before it looks for a cycle, in jiffies
+ * @since: when the wait began, in ns; constant
+ * @node: in the table of deadlock.c, once the patience is used up; by the lock of its
+ *	bucket there, as is @number
+ * @number: tells which of two tasks entered the table first
+ */
+struct lm_sleeper {
+	struct lm_waiter waiter;
 	bool deadlock;
+	bool searched;
 	unsigned int lost;
 	long patience;
 	u64 since;
-	struct hlist_node sleeper_node;
+	struct hlist_node node;
 	u64 number;
 };
+
+/* The waiter of a request is in the request. */
+static_assert(sizeof(struct lm_waiter) <= sizeof_field(struct lockmap_request, space));
+
+static inline struct lm_waiter *lm_request_waiter(struct lockmap_request *req)
+{
+	return (struct lm_waiter *)req->space;
+}
+
+static inline struct lockmap_request *lm_request(struct lm_waiter *waiter)
+{
+	return container_of((void *)waiter, struct lockmap_request, space);
+}
 
 #endif /* _LOCKMAP_CORE_TYPES_H */

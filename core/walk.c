@@ -144,11 +144,11 @@ static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
 	u32 len;
 
 	data = lm_entry_key_rcu(map, best->entry, &len);
-	/* If it changes meanwhile, so does the word. */
+	/* If it changes meanwhile, so does the version. */
 	data_race(memcpy(cursor->next, data, len));
 	/* (E) the key before the word again; pairs with lm_entry_new(). */
 	smp_rmb();
-	if (atomic64_read(&best->entry->lock.word) != best->word)
+	if ((atomic64_read(&best->entry->lock.word) ^ best->word) & (LM_VERSION | LM_DEAD))
 		return false;
 	swap(cursor->key, cursor->next);
 	cursor->len = len;
@@ -218,7 +218,7 @@ static unsigned int lm_count_entries(struct lockmap *map, u64 mask, u64 want, un
 
 static unsigned int lm_count_held(struct lockmap *map)
 {
-	return lm_count_entries(map, LM_LOCKED, 0, UINT_MAX);
+	return lm_count_entries(map, LM_LOCKED | LM_SHARED, 0, UINT_MAX);
 }
 
 /* Whether the caller holds a key of the map. */
@@ -227,7 +227,7 @@ static bool lm_holds_any(struct lockmap *map)
 	u64 owner = lm_current_owner();
 
 	if (!owner)
-		return lm_count_entries(map, LM_LOCKED, 0, 1);
+		return lm_count_entries(map, LM_LOCKED | LM_SHARED, 0, 1);
 	return lm_count_entries(map, LM_LOCKED | LM_OWNER, LM_LOCKED | owner, 1);
 }
 

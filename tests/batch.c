@@ -38,7 +38,7 @@ static void expect_batch_of(struct kunit *test, struct lockmap *map, unsigned in
 		u64 want = 1000 + (reverse ? n - 1 - visits : visits);
 
 		wrong += nr_of(lockmap_entry_key(entry, NULL)) != want;
-		wrong += entry != batch->entries[visits];
+		wrong += entry != lmtest_nth(batch, visits);
 		wrong += lockmap_batch_entry(batch, &(u64) { key_of(want) }, sizeof(u64)) != entry;
 		wrong += trylock_error(map, want) != -EBUSY;
 		*(u64 *)lockmap_entry_get_or_insert(entry, NULL) += want;
@@ -131,7 +131,7 @@ static void order_of_variable_keys(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, batch->nr, ARRAY_SIZE(sorted));
 	for (unsigned int i = 0; i < min_t(size_t, batch->nr, ARRAY_SIZE(sorted)); i++) {
 		size_t len = 0;
-		const void *key = lockmap_entry_key(batch->entries[i], &len);
+		const void *key = lockmap_entry_key(lmtest_nth(batch, i), &len);
 
 		KUNIT_EXPECT_EQ(test, len, strlen(sorted[i]));
 		KUNIT_EXPECT_EQ(test, memcmp(key, sorted[i], strlen(sorted[i])), 0);
@@ -160,6 +160,97 @@ static void waits_in_order(struct kunit *test)
 	lmtest_expect_unlocked(test, map, 1, 4);
 }
 
+/* What a batch is like in which odd keys are shared. */
+static void expect_mixed_batch(struct kunit *test, struct lockmap *map,
+			       struct lockmap_batch *batch, unsigned int nr)
+{
+	const struct lockmap_entry *shared;
+	struct lockmap_entry *entry;
+	unsigned int wrong = 0;
+	u64 n = 0;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	KUNIT_EXPECT_EQ(test, batch->nr, nr);
+	lockmap_batch_for_each_shared(batch, shared) {
+		u64 key = key_of(n);
+
+		wrong += nr_of(lockmap_entry_key(shared, NULL)) != n;
+		wrong += lockmap_batch_entry_shared(batch, &key, sizeof(key)) != shared;
+		entry = lockmap_batch_entry(batch, &key, sizeof(key));
+		wrong += entry != (n % 2 ? NULL : shared);
+		wrong += share_error(map, n) != (n % 2 ? 0 : -EBUSY);
+		wrong += trylock_error(map, n) != -EBUSY;
+		n++;
+	}
+	KUNIT_EXPECT_EQ(test, n, nr);
+	n = 0;
+	lockmap_batch_for_each(batch, entry) {
+		wrong += nr_of(lockmap_entry_key(entry, NULL)) != n;
+		++*(u64 *)lockmap_entry_get_or_insert(entry, NULL);
+		n += 2;
+	}
+	KUNIT_EXPECT_EQ(test, n, round_up(nr, 2));
+	KUNIT_EXPECT_NULL(test, lockmap_batch_entry_shared(batch, &(u64) { key_of(nr) }, 8));
+	KUNIT_EXPECT_EQ(test, wrong, 0);
+	lockmap_batch_unlock(batch);
+}
+
+/*
+ * Each key is shared or locked as the array says; one that is there both ways is locked
+ * exclusively, wherever in the array that is.
+ */
+static void shared_and_exclusive_keys(struct kunit *test)
+{
+	static const unsigned int sizes[] = { 1, 2, 3, 4, 9, 100 };
+	struct lockmap *map = lmtest_create_u64(test);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (enum op op = OP_BATCH_SHARED; op <= OP_BATCH_SHARED_TIMEOUT; op++) {
+			unsigned int nr = sizes[i];
+			struct lockmap_key *keys = lmtest_make_keys(test, 0, nr);
+			struct lockmap_key *all = lmtest_zalloc(test, 3 * nr * sizeof(*all));
+
+			for (unsigned int k = 0; k < 3 * nr; k++) {
+				all[k] = keys[k % nr];
+				/* Of three times, an even key is there once to be locked. */
+				all[k].shared = k % nr % 2 || k / nr != k % nr / 2 % 3;
+			}
+			if (op % 2)
+				lmtest_shuffle_keys(all, 3 * nr, op + i);
+			expect_mixed_batch(test, map,
+					   lmtest_batch_by(map, op, all, 3 * nr, PATIENCE), nr);
+			expect_mixed_batch(test, map, lockmap_batch_trylock(map, all, 3 * nr), nr);
+			lmtest_expect_unlocked(test, map, 0, nr);
+		}
+}
+
+/* Batches that share their keys hold them together, and none of them if one is not to be had. */
+static void shared_batches(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create_u64(test);
+	struct lockmap_key *keys = lmtest_make_keys(test, 1, 5);
+	struct lockmap_batch *batch;
+	struct lockmap_entry *entry;
+	struct worker *w;
+
+	for (unsigned int i = 0; i < 5; i++)
+		keys[i].shared = true;
+	batch = lockmap_batch_lock(map, keys, 5);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	lockmap_batch_for_each(batch, entry)
+		KUNIT_FAIL(test, "%p is shared", entry);
+	w = lmtest_start_batch(test, map, OP_BATCH_SHARED, keys, 5, 0);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
+	w = lmtest_start_op(test, map, OP_LOCK, 3, 0);
+	lmtest_expect_waiting(test, w);
+	KUNIT_EXPECT_EQ(test, batch_error(lockmap_batch_trylock(map, keys, 5)), -EBUSY);
+	for (u64 n = 1; n <= 5; n++)
+		KUNIT_EXPECT_EQ(test, share_error(map, n), n == 3 ? -EBUSY : 0);
+	lockmap_batch_unlock(batch);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
+	lmtest_expect_unlocked(test, map, 1, 5);
+}
+
 /* A batch may be too large for the memory, but not for its order. */
 static void huge_batch(struct kunit *test)
 {
@@ -168,9 +259,10 @@ static void huge_batch(struct kunit *test)
 	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
 		.name = "huge_batch", .key_len = sizeof(u64), .value_len = sizeof(u64),
 	});
+	struct lockmap_entry *entry;
 	struct lockmap_batch *batch;
 	unsigned int wrong = 0;
-	u64 begin, locked;
+	u64 begin, locked, n = 0;
 
 	lmtest_shuffle_keys(keys, nr, 1);
 	begin = ktime_get_ns();
@@ -181,8 +273,8 @@ static void huge_batch(struct kunit *test)
 		kunit_info(test, "%u keys in one batch: %pe", nr, batch);
 	} else {
 		KUNIT_EXPECT_EQ(test, batch->nr, nr);
-		for (u64 n = 0; n < batch->nr; n++)
-			wrong += nr_of(lockmap_entry_key(batch->entries[n], NULL)) != n;
+		lockmap_batch_for_each(batch, entry)
+			wrong += nr_of(lockmap_entry_key(entry, NULL)) != n++;
 		for (u64 n = 0; n < nr; n += 997)
 			wrong += trylock_error(map, n) != -EBUSY;
 		lockmap_batch_unlock(batch);
@@ -200,6 +292,8 @@ static struct kunit_case batch_cases[] = {
 	KUNIT_CASE(order_of_variable_keys),
 	KUNIT_CASE(empty_batch),
 	KUNIT_CASE(waits_in_order),
+	KUNIT_CASE(shared_and_exclusive_keys),
+	KUNIT_CASE(shared_batches),
 	KUNIT_CASE_SLOW(huge_batch),
 	{}
 };

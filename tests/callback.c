@@ -188,8 +188,8 @@ static void cmp_decides_which_keys_are_equal(struct kunit *test)
 	batch = lockmap_batch_lock(map, keys, ARRAY_SIZE(keys));
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
 	KUNIT_EXPECT_EQ(test, batch->nr, 2);
-	KUNIT_EXPECT_PTR_EQ(test, lockmap_batch_entry(batch, "aBc", 3), batch->entries[0]);
-	KUNIT_EXPECT_PTR_EQ(test, lockmap_batch_entry(batch, "b", 1), batch->entries[1]);
+	KUNIT_EXPECT_PTR_EQ(test, lockmap_batch_entry(batch, "aBc", 3), lmtest_nth(batch, 0));
+	KUNIT_EXPECT_PTR_EQ(test, lockmap_batch_entry(batch, "b", 1), lmtest_nth(batch, 1));
 	lockmap_batch_unlock(batch);
 	KUNIT_EXPECT_EQ(test, lockmap_remove(map, "hellO", 5, NULL), 0);
 	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));

@@ -14,9 +14,6 @@
 
 #include "worker.h"
 
-/* A task that has slept for so long has looked for a cycle. */
-#define LOOKED_FOR_CYCLE_MS	(10 + 3 * MSEC_PER_SEC / HZ)
-
 /* A cycle ends so long after its last task went to sleep, at best. */
 #define CYCLE_ENDS_MS		100
 
@@ -221,7 +218,7 @@ static void note_time(struct cycle *c)
 {
 	s64 ns = c->refused_at - atomic64_read(&c->last_wait);
 
-	c->fastest = min(c->fastest, (u64)max(ns, 0));
+	c->fastest = min_t(u64, c->fastest, max(ns, 0));
 }
 
 /* Hold a key, and wait for the next one, at the same time as all the others. */

@@ -99,7 +99,7 @@ static int enter(struct worker *w)
 	usleep_range(500, 1000);
 	shared->inside--;
 	w->count = ++shared->entered;
-	lmtest_unlock_by(entry, batch);
+	lmtest_unlock_by(w->op, entry, batch);
 	return 0;
 }
 
@@ -114,15 +114,19 @@ static struct worker *start_entering(struct kunit *test, struct lockmap *map, en
 	return lmtest_worker_start(test, w);
 }
 
-/* Whatever call a key is locked by, no call locks it again, with a value or without. */
+/*
+ * Whatever call a key is locked by, no call locks it again, with a value or without; but
+ * calls that share it do so together.
+ */
 static void every_lock_excludes_every_other(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create_u64(test);
 	struct shared *shared = lmtest_zalloc(test, sizeof(*shared));
 
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 1, 1), 0);
-	for (enum op holder = 0; holder < NR_LOCK_OPS; holder++)
-		for (enum op waiter = 0; waiter < NR_LOCK_OPS; waiter++) {
+	for (enum op holder = 0; holder < NR_SHARE_OPS; holder++)
+		for (enum op waiter = 0; waiter < NR_SHARE_OPS; waiter++) {
+			bool together = op_shares(holder) && op_shares(waiter);
 			u64 n = (holder + waiter) % 2, key = key_of(n);
 			unsigned long entered = shared->entered;
 			struct lockmap_entry *entry;
@@ -133,11 +137,14 @@ static void every_lock_excludes_every_other(struct kunit *test)
 			KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 			KUNIT_EXPECT_EQ(test, trylock_error(map, n), -EBUSY);
 			w = start_entering(test, map, waiter, n, shared);
-			lmtest_expect_waiting(test, w);
-			KUNIT_EXPECT_EQ_MSG(test, shared->entered, entered,
-					    "%s enters despite %s", lmtest_op_name[waiter],
-					    lmtest_op_name[holder]);
-			lmtest_unlock_by(entry, batch);
+			if (together)
+				KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
+			else
+				lmtest_expect_waiting(test, w);
+			KUNIT_EXPECT_EQ_MSG(test, shared->entered, entered + together,
+					    "%s enters despite %s, or does not",
+					    lmtest_op_name[waiter], lmtest_op_name[holder]);
+			lmtest_unlock_by(holder, entry, batch);
 			KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
 			KUNIT_EXPECT_EQ(test, shared->entered, entered + 1);
 			lmtest_release_workers(test);

@@ -6,6 +6,8 @@
  * KUnit runs the actions of a case last in, first out. A thread may only touch
  * what was there when it was started, so it is gone before that is given back.
  */
+#include <linux/completion.h>
+#include <linux/container_of.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/prandom.h>
@@ -154,6 +156,14 @@ const char * const lmtest_op_name[NR_OPS] = {
 	[OP_BATCH_INTERRUPTIBLE] = "batch_lock_interruptible",
 	[OP_BATCH_KILLABLE] = "batch_lock_killable",
 	[OP_BATCH_TIMEOUT] = "batch_lock_timeout",
+	[OP_LOCK_SHARED] = "lock_shared",
+	[OP_LOCK_SHARED_INTERRUPTIBLE] = "lock_shared_interruptible",
+	[OP_LOCK_SHARED_KILLABLE] = "lock_shared_killable",
+	[OP_LOCK_SHARED_TIMEOUT] = "lock_shared_timeout",
+	[OP_BATCH_SHARED] = "batch_lock, shared",
+	[OP_BATCH_SHARED_INTERRUPTIBLE] = "batch_lock_interruptible, shared",
+	[OP_BATCH_SHARED_KILLABLE] = "batch_lock_killable, shared",
+	[OP_BATCH_SHARED_TIMEOUT] = "batch_lock_timeout, shared",
 	[OP_GET] = "get",
 	[OP_INSERT] = "insert",
 	[OP_REMOVE] = "remove",
@@ -163,13 +173,76 @@ const char * const lmtest_op_name[NR_OPS] = {
 	[OP_CLEAR] = "clear",
 	[OP_TRYLOCK] = "trylock",
 	[OP_BATCH_TRYLOCK] = "batch_trylock",
+	[OP_TRYLOCK_SHARED] = "trylock_shared",
+	[OP_BATCH_TRYLOCK_SHARED] = "batch_trylock, shared",
+	[OP_LOCK_ASYNC] = "lock_async",
 };
 
-/* Lock a key by any call that can. @batch is set to the batch that the key is locked in, if any. */
+/* Lock a batch by any call that can; the keys say which of them are shared. */
+struct lockmap_batch *lmtest_batch_by(struct lockmap *map, enum op op,
+				      const struct lockmap_key *keys, unsigned int nr,
+				      unsigned long timeout)
+{
+	switch (op) {
+	case OP_BATCH:
+	case OP_BATCH_SHARED:
+		return lockmap_batch_lock(map, keys, nr);
+	case OP_BATCH_INTERRUPTIBLE:
+	case OP_BATCH_SHARED_INTERRUPTIBLE:
+		return lockmap_batch_lock_interruptible(map, keys, nr);
+	case OP_BATCH_KILLABLE:
+	case OP_BATCH_SHARED_KILLABLE:
+		return lockmap_batch_lock_killable(map, keys, nr);
+	case OP_BATCH_TIMEOUT:
+	case OP_BATCH_SHARED_TIMEOUT:
+		return lockmap_batch_lock_timeout(map, keys, nr, timeout);
+	case OP_BATCH_TRYLOCK:
+	case OP_BATCH_TRYLOCK_SHARED:
+		return lockmap_batch_trylock(map, keys, nr);
+	default:
+		return ERR_PTR(-EOPNOTSUPP);
+	}
+}
+
+/* A request that is not pending for long */
+struct brief_request {
+	struct lockmap_request req;
+	struct lockmap_entry *entry;
+	struct completion done;
+};
+
+static void brief_request_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	struct brief_request *brief = container_of(req, struct brief_request, req);
+
+	brief->entry = entry;
+	complete(&brief->done);
+}
+
+/* Lock a key by a request, which is taken back if it has to wait. */
+static struct lockmap_entry *lock_async_briefly(struct lockmap *map, const void *key, size_t len)
+{
+	struct brief_request brief = { .req.granted = brief_request_granted };
+	struct lockmap_entry *entry;
+
+	init_completion(&brief.done);
+	entry = lockmap_lock_async(map, key, len, &brief.req);
+	if (entry != ERR_PTR(-EINPROGRESS))
+		return entry;
+	if (lockmap_cancel(&brief.req))
+		return ERR_PTR(-EBUSY);
+	wait_for_completion(&brief.done);
+	return brief.entry;
+}
+
+/*
+ * Lock a key by any call that can. @batch is set to the batch that the key is locked in, if
+ * any. An entry that is shared must not be written.
+ */
 struct lockmap_entry *lmtest_lock_by(struct lockmap *map, enum op op, const void *key, size_t len,
 				     unsigned long timeout, struct lockmap_batch **batch)
 {
-	struct lockmap_key k = { .data = key, .len = len };
+	struct lockmap_key k = { .data = key, .len = len, .shared = op_shares(op) };
 	struct lockmap_batch *b;
 
 	*batch = NULL;
@@ -186,35 +259,35 @@ struct lockmap_entry *lmtest_lock_by(struct lockmap *map, enum op op, const void
 		return lockmap_lock_prealloc(map, lockmap_entry_alloc(map, key, len, GFP_KERNEL));
 	case OP_TRYLOCK:
 		return lockmap_trylock(map, key, len);
-	case OP_BATCH:
-		b = lockmap_batch_lock(map, &k, 1);
-		break;
-	case OP_BATCH_INTERRUPTIBLE:
-		b = lockmap_batch_lock_interruptible(map, &k, 1);
-		break;
-	case OP_BATCH_KILLABLE:
-		b = lockmap_batch_lock_killable(map, &k, 1);
-		break;
-	case OP_BATCH_TIMEOUT:
-		b = lockmap_batch_lock_timeout(map, &k, 1, timeout);
-		break;
-	case OP_BATCH_TRYLOCK:
-		b = lockmap_batch_trylock(map, &k, 1);
-		break;
+	case OP_LOCK_ASYNC:
+		return lock_async_briefly(map, key, len);
+	case OP_LOCK_SHARED:
+		return (struct lockmap_entry *)lockmap_lock_shared(map, key, len);
+	case OP_LOCK_SHARED_INTERRUPTIBLE:
+		return (struct lockmap_entry *)lockmap_lock_shared_interruptible(map, key, len);
+	case OP_LOCK_SHARED_KILLABLE:
+		return (struct lockmap_entry *)lockmap_lock_shared_killable(map, key, len);
+	case OP_LOCK_SHARED_TIMEOUT:
+		return (struct lockmap_entry *)lockmap_lock_shared_timeout(map, key, len, timeout);
+	case OP_TRYLOCK_SHARED:
+		return (struct lockmap_entry *)lockmap_trylock_shared(map, key, len);
 	default:
-		return ERR_PTR(-EOPNOTSUPP);
+		b = lmtest_batch_by(map, op, &k, 1, timeout);
+		break;
 	}
 	if (IS_ERR_OR_NULL(b))
 		return ERR_PTR(b ? PTR_ERR(b) : -EFAULT);
 	*batch = b;
-	return b->entries[0];
+	return (struct lockmap_entry *)lockmap_batch_entry_shared(b, key, len);
 }
 
 /* Undo lmtest_lock_by(). */
-void lmtest_unlock_by(struct lockmap_entry *entry, struct lockmap_batch *batch)
+void lmtest_unlock_by(enum op op, struct lockmap_entry *entry, struct lockmap_batch *batch)
 {
 	if (batch)
 		lockmap_batch_unlock(batch);
+	else if (op_shares(op))
+		lockmap_unlock_shared(entry);
 	else
 		lockmap_unlock(entry);
 }
@@ -249,7 +322,7 @@ int lmtest_do_op(struct lockmap *map, enum op op, const void *key, size_t len,
 		entry = lmtest_lock_by(map, op, key, len, timeout, &batch);
 		if (IS_ERR_OR_NULL(entry))
 			return entry ? PTR_ERR(entry) : -EFAULT;
-		lmtest_unlock_by(entry, batch);
+		lmtest_unlock_by(op, entry, batch);
 		return 0;
 	}
 }

@@ -52,6 +52,8 @@ extern struct kunit_suite lmtest_key_suite;
 extern struct kunit_suite lmtest_callback_suite;
 extern struct kunit_suite lmtest_hash_suite;
 extern struct kunit_suite lmtest_exclusion_suite;
+extern struct kunit_suite lmtest_shared_suite;
+extern struct kunit_suite lmtest_mode_suite;
 extern struct kunit_suite lmtest_reader_suite;
 extern struct kunit_suite lmtest_wait_suite;
 extern struct kunit_suite lmtest_giveup_suite;
@@ -59,6 +61,7 @@ extern struct kunit_suite lmtest_owner_suite;
 extern struct kunit_suite lmtest_misuse_suite;
 extern struct kunit_suite lmtest_cycle_suite;
 extern struct kunit_suite lmtest_crowd_suite;
+extern struct kunit_suite lmtest_async_suite;
 extern struct kunit_suite lmtest_softirq_suite;
 extern struct kunit_suite lmtest_prealloc_suite;
 extern struct kunit_suite lmtest_batch_suite;
@@ -72,7 +75,7 @@ extern struct kunit_suite lmtest_leak_suite;
 
 /* Every call that locks or reads keys */
 enum op {
-	/* those that lock a key; the first ones wait for it */
+	/* those that lock a key for themselves, and wait for it */
 	OP_LOCK,
 	OP_LOCK_INTERRUPTIBLE,
 	OP_LOCK_KILLABLE,
@@ -83,8 +86,18 @@ enum op {
 	OP_BATCH_KILLABLE,
 	OP_BATCH_TIMEOUT,
 	NR_LOCK_OPS,
+	/* those that share a key, and wait for it */
+	OP_LOCK_SHARED = NR_LOCK_OPS,
+	OP_LOCK_SHARED_INTERRUPTIBLE,
+	OP_LOCK_SHARED_KILLABLE,
+	OP_LOCK_SHARED_TIMEOUT,
+	OP_BATCH_SHARED,
+	OP_BATCH_SHARED_INTERRUPTIBLE,
+	OP_BATCH_SHARED_KILLABLE,
+	OP_BATCH_SHARED_TIMEOUT,
+	NR_SHARE_OPS,
 	/* those that wait for the holder of their key, and return without a lock */
-	OP_GET = NR_LOCK_OPS,
+	OP_GET = NR_SHARE_OPS,
 	OP_INSERT,
 	OP_REMOVE,
 	OP_CONTAINS,
@@ -97,10 +110,28 @@ enum op {
 	/* those that never wait */
 	OP_TRYLOCK = NR_WAIT_OPS,
 	OP_BATCH_TRYLOCK,
+	OP_TRYLOCK_SHARED,
+	OP_BATCH_TRYLOCK_SHARED,
+	OP_LOCK_ASYNC,
 	NR_OPS,
 };
 
 extern const char * const lmtest_op_name[NR_OPS];
+
+/* The call shares keys. */
+static inline bool op_shares(enum op op)
+{
+	return (op >= NR_LOCK_OPS && op < NR_SHARE_OPS) ||
+	       op == OP_TRYLOCK_SHARED || op == OP_BATCH_TRYLOCK_SHARED;
+}
+
+/* The call locks a batch. */
+static inline bool op_is_batch(enum op op)
+{
+	return (op >= OP_BATCH && op <= OP_BATCH_TIMEOUT) ||
+	       (op >= OP_BATCH_SHARED && op <= OP_BATCH_SHARED_TIMEOUT) ||
+	       op == OP_BATCH_TRYLOCK || op == OP_BATCH_TRYLOCK_SHARED;
+}
 
 /* Cases. */
 
@@ -120,9 +151,24 @@ void *lmtest_zalloc(struct kunit *test, size_t size);
 struct lockmap_entry *lmtest_hold(struct kunit *test, struct lockmap *map, u64 n);
 struct lockmap_entry *lmtest_lock_by(struct lockmap *map, enum op op, const void *key, size_t len,
 				     unsigned long timeout, struct lockmap_batch **batch);
-void lmtest_unlock_by(struct lockmap_entry *entry, struct lockmap_batch *batch);
+void lmtest_unlock_by(enum op op, struct lockmap_entry *entry, struct lockmap_batch *batch);
+struct lockmap_batch *lmtest_batch_by(struct lockmap *map, enum op op,
+				      const struct lockmap_key *keys, unsigned int nr,
+				      unsigned long timeout);
 int lmtest_do_op(struct lockmap *map, enum op op, const void *key, size_t len,
 		 unsigned long timeout, unsigned long *visits);
+
+/* The n-th entry of a batch without shared keys. */
+static inline struct lockmap_entry *lmtest_nth(struct lockmap_batch *batch, unsigned int n)
+{
+	struct lockmap_entry *entry;
+
+	lockmap_batch_for_each(batch, entry) {
+		if (!n--)
+			return entry;
+	}
+	return NULL;
+}
 
 /* What a map has to be like. */
 
@@ -214,6 +260,20 @@ static inline struct lockmap_entry *trylock_nr(struct lockmap *map, u64 n)
 	return lockmap_trylock(map, &key, sizeof(key));
 }
 
+/*
+ * Share a key that need not be waited for. lockdep need not know: a case may share a key
+ * with itself, as holders that share a key have no names.
+ */
+static inline const struct lockmap_entry *share_nr(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	const struct lockmap_entry *entry = lockmap_trylock_shared(map, &key, sizeof(key));
+
+	if (!IS_ERR_OR_NULL(entry))
+		lockmap_entry_disown_shared(entry);
+	return entry;
+}
+
 static inline struct lockmap_entry *alloc_nr(struct lockmap *map, u64 n)
 {
 	u64 key = key_of(n);
@@ -275,6 +335,19 @@ static inline int batch_error(struct lockmap_batch *batch)
 static inline int trylock_error(struct lockmap *map, u64 n)
 {
 	return lock_error(trylock_nr(map, n));
+}
+
+/* What lockmap_trylock_shared() says of a key: 0, -EBUSY or -ENOMEM */
+static inline int share_error(struct lockmap *map, u64 n)
+{
+	const struct lockmap_entry *entry = share_nr(map, n);
+
+	if (!entry)
+		return -EFAULT;
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	lockmap_unlock_shared(entry);
+	return 0;
 }
 
 #endif /* _LOCKMAP_TESTS_FIXTURE_H */

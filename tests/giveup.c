@@ -10,6 +10,9 @@
 static void timeouts(struct kunit *test)
 {
 	static const unsigned long forever[] = { LONG_MAX, (unsigned long)LONG_MAX + 1, ULONG_MAX };
+	static const enum op timed[] = {
+		OP_LOCK_TIMEOUT, OP_BATCH_TIMEOUT, OP_LOCK_SHARED_TIMEOUT, OP_BATCH_SHARED_TIMEOUT,
+	};
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_key *keys = lmtest_make_keys(test, 1, 8);
 	u64 key = key_of(5);
@@ -22,9 +25,9 @@ static void timeouts(struct kunit *test)
 
 	/* no time, and the key is locked */
 	entry = lmtest_hold(test, map, 5);
-	for (enum op op = OP_LOCK_TIMEOUT; op <= OP_BATCH_TIMEOUT; op++) {
-		if (op != OP_LOCK_TIMEOUT && op != OP_BATCH_TIMEOUT)
-			continue;
+	for (unsigned int k = 0; k < ARRAY_SIZE(timed); k++) {
+		enum op op = timed[k];
+
 		w = lmtest_start_op(test, map, op, 5, 0);
 		KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), -ETIMEDOUT, "%s",
 				    lmtest_op_name[op]);
@@ -45,15 +48,13 @@ static void timeouts(struct kunit *test)
 
 	/* more time than can be counted in a long: it waits for ever */
 	for (unsigned int i = 0; i < ARRAY_SIZE(forever); i++)
-		for (enum op op = OP_LOCK_TIMEOUT; op <= OP_BATCH_TIMEOUT; op++) {
-			if (op != OP_LOCK_TIMEOUT && op != OP_BATCH_TIMEOUT)
-				continue;
+		for (unsigned int k = 0; k < ARRAY_SIZE(timed); k++) {
 			entry = lmtest_hold(test, map, 5);
-			w = lmtest_start_op(test, map, op, 5, forever[i]);
+			w = lmtest_start_op(test, map, timed[k], 5, forever[i]);
 			lmtest_expect_waiting(test, w);
 			lockmap_unlock(entry);
 			KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), 0, "%s",
-					    lmtest_op_name[op]);
+					    lmtest_op_name[timed[k]]);
 		}
 }
 
@@ -124,6 +125,7 @@ static void only_waiter_gives_up(struct kunit *test)
 /* Four tasks wait. One of them gives up, whichever it is, and the others get the key. */
 static void one_of_four_waiters_gives_up(struct kunit *test)
 {
+	static const enum op ops[] = { OP_LOCK, OP_BATCH, OP_LOCK_SHARED, OP_BATCH_SHARED };
 	struct lockmap *map = lmtest_create_u64(test);
 
 	for (unsigned int i = 0; i < NR_ENDINGS; i++)
@@ -132,10 +134,8 @@ static void one_of_four_waiters_gives_up(struct kunit *test)
 			struct worker *w[4];
 
 			for (unsigned int t = 0; t < 4; t++) {
-				enum op op = t % 2 ? OP_BATCH : OP_LOCK;
+				enum op op = t == quitter ? lmtest_endings[i].op : ops[(t + i) % 4];
 
-				if (t == quitter)
-					op = lmtest_endings[i].op;
 				w[t] = lmtest_start_op(test, map, op, 5, ending_timeout(i));
 				lmtest_expect_waiting(test, w[t]);
 			}
@@ -163,10 +163,12 @@ static void batch_gives_up(struct kunit *test)
 		struct lockmap_entry *entry;
 		struct worker *w, *next;
 
-		if (lmtest_endings[i].op < OP_BATCH)
+		if (!op_is_batch(lmtest_endings[i].op))
 			continue;
 		entry = lmtest_hold(test, map, 3);
 		lmtest_shuffle_keys(keys, 5, i);
+		for (unsigned int k = 0; k < 5; k++)
+			keys[k].shared = op_shares(lmtest_endings[i].op);
 		w = lmtest_start_batch(test, map, lmtest_endings[i].op, keys, 5, ending_timeout(i));
 		lmtest_expect_waiting(test, w);
 		KUNIT_EXPECT_EQ(test, trylock_error(map, 1), -EBUSY);
@@ -191,7 +193,16 @@ static void batch_gives_up(struct kunit *test)
  */
 static void signal_meets_unlock(struct kunit *test)
 {
-	unsigned int rounds = slow_kernel() ? 20 : 40;
+	static const enum op calls[][4] = {
+		{ OP_LOCK_INTERRUPTIBLE, OP_LOCK_INTERRUPTIBLE, OP_LOCK_INTERRUPTIBLE, OP_LOCK },
+		{ OP_LOCK_INTERRUPTIBLE, OP_LOCK_SHARED_INTERRUPTIBLE, OP_LOCK_INTERRUPTIBLE,
+		  OP_LOCK_SHARED },
+		{ OP_LOCK_SHARED_INTERRUPTIBLE, OP_LOCK_INTERRUPTIBLE, OP_LOCK_INTERRUPTIBLE,
+		  OP_LOCK_SHARED },
+		{ OP_LOCK_SHARED_INTERRUPTIBLE, OP_LOCK_SHARED_INTERRUPTIBLE,
+		  OP_LOCK_SHARED_INTERRUPTIBLE, OP_LOCK },
+	};
+	unsigned int rounds = slow_kernel() ? 40 : 120;
 	struct lockmap *map = lmtest_create_u64(test);
 
 	for (unsigned int i = 0; i < rounds; i++) {
@@ -199,14 +210,14 @@ static void signal_meets_unlock(struct kunit *test)
 		struct worker *w[4];
 
 		for (unsigned int t = 0; t < 4; t++) {
-			enum op op = t == 3 ? OP_LOCK : OP_LOCK_INTERRUPTIBLE;
+			enum op op = calls[i / (rounds / 4)][t];
 
 			w[t] = lmtest_start_op(test, map, op, 5, 0);
 			lmtest_expect_waiting(test, w[t]);
 		}
 		for (unsigned int t = 0; t < 3; t++)
 			send_sig(SIGUSR1, w[t]->task, 1);
-		udelay(i * 100 / rounds);
+		udelay(i % (rounds / 4) * 400 / rounds);
 		lockmap_unlock(entry);
 		for (unsigned int t = 0; t < 3; t++) {
 			int ret = lmtest_join(test, w[t]);

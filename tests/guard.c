@@ -51,6 +51,47 @@ static int freed_lock(struct lockmap *map, u64 n)
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
+static int guarded_lock_shared(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_lock_shared, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_lock_shared_interruptible(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_lock_shared_interruptible, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_lock_shared_killable(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_lock_shared_killable, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int guarded_trylock_shared(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+
+	CLASS(lockmap_trylock_shared, entry)(map, &key, sizeof(key));
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int freed_lock_shared(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	const struct lockmap_entry *entry __free(lockmap_unlock_shared) =
+		lockmap_lock_shared_timeout(map, &key, sizeof(key), 1);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
 static int guarded_batch(struct lockmap *map, u64 n)
 {
 	u64 key = key_of(n);
@@ -118,6 +159,11 @@ static void locks_end_with_the_scope(struct kunit *test)
 		{ guarded_lock_killable, -EDEADLK },
 		{ guarded_trylock, -EBUSY },
 		{ freed_lock, -EDEADLK },
+		{ guarded_lock_shared, -EDEADLK },
+		{ guarded_lock_shared_interruptible, -EDEADLK },
+		{ guarded_lock_shared_killable, -EDEADLK },
+		{ guarded_trylock_shared, -EBUSY },
+		{ freed_lock_shared, -EDEADLK },
 		{ guarded_batch, -EDEADLK },
 		{ guarded_batch_interruptible, -EDEADLK },
 		{ guarded_batch_killable, -EDEADLK },

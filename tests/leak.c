@@ -75,9 +75,42 @@ static void batch_outlives_its_map(struct kunit *test)
 	lockmap_batch_unlock(batch);
 }
 
+static void unlock_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	lockmap_unlock(entry);
+	req->granted = NULL;
+}
+
+/* A key that is shared is held, as is one that a request waits for. */
+static void sharers_and_requests_outlive_their_map(struct kunit *test)
+{
+	struct lockmap_request req = { .granted = unlock_granted };
+	struct lockmap *map = create_unmanaged(test);
+	const struct lockmap_entry *shared;
+	struct lockmap_entry *entry;
+	u64 key = key_of(1);
+
+	shared = share_nr(map, 1);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, shared);
+	expect_log("leaked: destroyed with 1 keys held");
+	destroy_with_warning(map);
+	KUNIT_EXPECT_NOT_NULL(test, lockmap_entry_value_shared(shared));
+	lockmap_unlock_shared(shared);
+
+	map = create_unmanaged(test);
+	entry = lmtest_hold(test, map, 1);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_lock_async(map, &key, sizeof(key), &req)),
+			-EINPROGRESS);
+	expect_log("leaked: destroyed with 1 keys held");
+	destroy_with_warning(map);
+	lockmap_unlock(entry);
+	KUNIT_EXPECT_NULL(test, req.granted);
+}
+
 static struct kunit_case leak_cases[] = {
 	KUNIT_CASE(entries_outlive_their_map),
 	KUNIT_CASE(batch_outlives_its_map),
+	KUNIT_CASE(sharers_and_requests_outlive_their_map),
 	{}
 };
 

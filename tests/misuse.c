@@ -311,13 +311,13 @@ static void unlock_out_of_batch(struct kunit *test)
 	struct lockmap_batch *batch = lockmap_batch_lock(map, lmtest_make_keys(test, 1, 3), 3);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
-	lockmap_unlock(batch->entries[1]);
+	lockmap_unlock(lmtest_nth(batch, 1));
 	expect_misuse_begin("torn", "batch_unlock", "is not locked");
 	lockmap_batch_unlock(batch);
 	expect_warning_end();
 	expect_held(test, map, 1);
 	expect_held(test, map, 3);
-	KUNIT_ASSERT_PTR_EQ(test, trylock_nr(map, 2), batch->entries[1]);
+	KUNIT_ASSERT_PTR_EQ(test, trylock_nr(map, 2), lmtest_nth(batch, 1));
 	lockmap_batch_unlock(batch);
 	lmtest_expect_unlocked(test, map, 1, 3);
 }

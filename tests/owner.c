@@ -24,7 +24,7 @@ static void expect_edeadlk(struct kunit *test, struct lockmap *map, u64 n, bool 
 	for (enum op op = 0; op < NR_OPS; op++) {
 		int ret = lmtest_do_op(map, op, &key, sizeof(key), HZ, &visits);
 		int want = op == OP_CONTAINS ? present :
-			   op == OP_TRYLOCK || op == OP_BATCH_TRYLOCK ? -EBUSY : -EDEADLK;
+			   op >= NR_WAIT_OPS ? -EBUSY : -EDEADLK;
 
 		KUNIT_EXPECT_EQ_MSG(test, ret, want, "%s, %s", lmtest_op_name[op], when);
 	}

@@ -21,6 +21,10 @@ enum soft_action {
 	SOFT_BATCH_TRYLOCK,
 	SOFT_BATCH_UNLOCK,
 	SOFT_VALUES,
+	SOFT_TRYLOCK_SHARED,
+	SOFT_UNLOCK_SHARED,
+	SOFT_LOCK_ASYNC,
+	SOFT_CANCEL,
 };
 
 static struct {
@@ -32,6 +36,12 @@ static struct {
 	struct lockmap_key keys[3];
 	struct lockmap_entry *entry;
 	struct lockmap_batch *batch;
+	const struct lockmap_entry *shared;
+	struct lockmap_request req;
+	unsigned int granted;
+	bool granted_in_softirq;
+	bool granted_at_once;
+	bool cancelled;
 	unsigned long errors;
 	bool in_softirq;
 } soft;
@@ -63,6 +73,7 @@ static void run_soft_action(struct timer_list *timer)
 		break;
 	case SOFT_UNLOCK:
 		lockmap_unlock(soft.entry);
+		soft.granted_at_once = soft.granted;
 		break;
 	case SOFT_BATCH_TRYLOCK:
 		soft.batch = lockmap_batch_trylock(soft.map, soft.keys, ARRAY_SIZE(soft.keys));
@@ -72,6 +83,19 @@ static void run_soft_action(struct timer_list *timer)
 		break;
 	case SOFT_VALUES:
 		soft.errors = change_values(soft.entry);
+		break;
+	case SOFT_TRYLOCK_SHARED:
+		soft.shared = lockmap_trylock_shared(soft.map, &soft.key, sizeof(soft.key));
+		break;
+	case SOFT_UNLOCK_SHARED:
+		lockmap_unlock_shared(soft.shared);
+		soft.granted_at_once = soft.granted;
+		break;
+	case SOFT_LOCK_ASYNC:
+		soft.entry = lockmap_lock_async(soft.map, &soft.key, sizeof(soft.key), &soft.req);
+		break;
+	case SOFT_CANCEL:
+		soft.cancelled = lockmap_cancel(&soft.req);
 		break;
 	}
 	complete(&soft.done);
@@ -84,7 +108,7 @@ static void do_in_softirq(struct kunit *test, enum soft_action action)
 	soft.action = action;
 	soft.in_softirq = false;
 	init_completion(&soft.done);
-	timer_setup(&soft.timer, run_soft_action, 0);
+	timer_setup(&soft.timer, run_soft_action, TIMER_PINNED);
 	mod_timer(&soft.timer, jiffies + 1);
 	/* Run until then, to be the task that is interrupted: it must not become the owner. */
 	while (!completion_done(&soft.done) && time_before(jiffies, end))
@@ -173,6 +197,137 @@ static void batches_in_softirq(struct kunit *test)
 	lmtest_expect_unlocked(test, soft.map, 1, 3);
 }
 
+/* A key is shared by softirq and by tasks, each of which unlocks what the other has locked. */
+static void shared_keys_in_softirq(struct kunit *test)
+{
+	const struct lockmap_entry *own;
+	struct worker *w;
+
+	soft.map = lmtest_create_u64(test);
+	for (unsigned int present = 0; present < 2; present++) {
+		soft.key = key_of(5 + present);
+		if (present)
+			KUNIT_EXPECT_EQ(test, insert_nr(soft.map, 6, 60), 0);
+		do_in_softirq(test, SOFT_TRYLOCK_SHARED);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, soft.shared);
+		own = share_nr(soft.map, 5 + present);
+		KUNIT_ASSERT_PTR_EQ(test, own, soft.shared);
+		w = lmtest_start_op(test, soft.map, OP_LOCK, 5 + present, 0);
+		lmtest_expect_waiting(test, w);
+		do_in_softirq(test, SOFT_UNLOCK_SHARED);
+		lmtest_expect_waiting(test, w);
+		do_in_softirq(test, SOFT_TRYLOCK_SHARED);
+		KUNIT_EXPECT_EQ(test, PTR_ERR(soft.shared), -EBUSY);
+		soft.shared = own;
+		do_in_softirq(test, SOFT_UNLOCK_SHARED);
+		KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
+
+		do_in_softirq(test, SOFT_TRYLOCK_SHARED);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, soft.shared);
+		lockmap_unlock_shared(soft.shared);
+		lmtest_expect_unlocked(test, soft.map, 5, 6);
+	}
+}
+
+static void soft_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	soft.granted++;
+	soft.granted_in_softirq = in_serving_softirq();
+	lockmap_unlock(entry);
+}
+
+/* Ask for a key that the caller holds. */
+static struct lockmap_entry *hold_and_ask(struct kunit *test, bool in_softirq)
+{
+	struct lockmap_entry *entry = lmtest_hold(test, soft.map, 5);
+
+	lockmap_entry_disown(entry);
+	soft.req.granted = soft_granted;
+	soft.granted = 0;
+	if (in_softirq)
+		do_in_softirq(test, SOFT_LOCK_ASYNC);
+	else
+		soft.entry = lockmap_lock_async(soft.map, &soft.key, sizeof(soft.key), &soft.req);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(soft.entry), -EINPROGRESS);
+	KUNIT_EXPECT_EQ(test, soft.granted, 0);
+	return entry;
+}
+
+/* Requests are made, granted and taken back in softirq. */
+static void requests_in_softirq(struct kunit *test)
+{
+	struct lockmap_entry *entry;
+
+	soft.map = lmtest_create_u64(test);
+	soft.key = key_of(5);
+	soft.req.granted = soft_granted;
+	/* the key is new, then free */
+	for (unsigned int i = 0; i < 2; i++) {
+		do_in_softirq(test, SOFT_LOCK_ASYNC);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, soft.entry);
+		lockmap_unlock(soft.entry);
+	}
+	for (unsigned int i = 0; i < 4; i++) {
+		entry = hold_and_ask(test, i % 2);
+		soft.entry = entry;
+		if (i / 2)
+			do_in_softirq(test, SOFT_UNLOCK);
+		else
+			lockmap_unlock(entry);
+		KUNIT_EXPECT_EQ(test, soft.granted, 1);
+		KUNIT_EXPECT_EQ(test, soft.granted_in_softirq, i / 2);
+
+		entry = hold_and_ask(test, i % 2);
+		if (i / 2)
+			do_in_softirq(test, SOFT_CANCEL);
+		else
+			soft.cancelled = lockmap_cancel(&soft.req);
+		KUNIT_EXPECT_TRUE(test, soft.cancelled);
+		lockmap_unlock(entry);
+		KUNIT_EXPECT_EQ(test, soft.granted, 0);
+		lmtest_expect_unlocked(test, soft.map, 5, 5);
+	}
+}
+
+/* A request of a task that is interrupted while its function runs */
+static struct {
+	struct lockmap_request req;
+	struct kunit *test;
+	bool granted;
+} interrupted;
+
+static void unlock_in_softirq(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	do_in_softirq(interrupted.test, SOFT_UNLOCK);
+	interrupted.granted = true;
+	lockmap_unlock(entry);
+}
+
+/* What softirq grants it calls itself, though the task below is calling functions, too. */
+static void softirq_interrupts_grant(struct kunit *test)
+{
+	struct lockmap_entry *entry, *other;
+	u64 key = key_of(6);
+
+	soft.map = lmtest_create_u64(test);
+	soft.key = key_of(5);
+	other = hold_and_ask(test, false);
+	entry = lmtest_hold(test, soft.map, 6);
+	interrupted.test = test;
+	interrupted.granted = false;
+	interrupted.req.granted = unlock_in_softirq;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_lock_async(soft.map, &key, sizeof(key),
+							 &interrupted.req)), -EINPROGRESS);
+	soft.entry = other;
+	soft.granted_at_once = false;
+	lockmap_unlock(entry);
+	KUNIT_EXPECT_TRUE(test, interrupted.granted);
+	KUNIT_EXPECT_EQ(test, soft.granted, 1);
+	KUNIT_EXPECT_TRUE(test, soft.granted_in_softirq);
+	KUNIT_EXPECT_TRUE(test, soft.granted_at_once);
+	lmtest_expect_unlocked(test, soft.map, 5, 6);
+}
+
 /* What is locked under a spinlock, with softirqs disabled, belongs to the task. */
 static void trylock_under_spinlock(struct kunit *test)
 {
@@ -213,6 +368,9 @@ static void trylock_under_spinlock(struct kunit *test)
 static struct kunit_case softirq_cases[] = {
 	KUNIT_CASE(keys_in_softirq),
 	KUNIT_CASE(batches_in_softirq),
+	KUNIT_CASE(shared_keys_in_softirq),
+	KUNIT_CASE(requests_in_softirq),
+	KUNIT_CASE(softirq_interrupts_grant),
 	KUNIT_CASE(trylock_under_spinlock),
 	{}
 };

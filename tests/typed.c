@@ -86,6 +86,86 @@ static void keys_and_entries(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, points_remove(map, &key, NULL), -ENOENT);
 }
 
+static void expect_shared_point(struct kunit *test, const struct points_entry *entry, u32 key)
+{
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_EQ(test, *points_entry_key(entry), key);
+	KUNIT_EXPECT_EQ(test, points_entry_value_shared(entry)->x, 1);
+	points_unlock_shared(entry);
+}
+
+static void point_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	points_unlock((struct points_entry *)entry);
+	req->granted = NULL;
+}
+
+static void shared_and_async(struct kunit *test)
+{
+	struct lockmap_request req = { .granted = point_granted };
+	struct points *map = points_create(NULL);
+	const struct points_entry *shared, *other;
+	struct point in = { 1, 2 };
+	struct points_key keys[2];
+	struct points_batch *batch;
+	struct points_entry *entry;
+	u32 raw[] = { 7, 8 };
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_points, map), 0);
+	KUNIT_EXPECT_EQ(test, points_insert(map, raw, &in, NULL), 0);
+	expect_shared_point(test, points_lock_shared(map, raw), 7);
+	expect_shared_point(test, points_lock_shared_interruptible(map, raw), 7);
+	expect_shared_point(test, points_lock_shared_killable(map, raw), 7);
+	expect_shared_point(test, points_lock_shared_timeout(map, raw, HZ), 7);
+	expect_shared_point(test, points_trylock_shared(map, raw), 7);
+
+	/* shared, exclusive, shared */
+	shared = points_trylock_shared(map, raw);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, shared);
+	points_entry_disown_shared(shared);
+	other = points_trylock_shared(map, raw);
+	KUNIT_EXPECT_PTR_EQ(test, shared, other);
+	KUNIT_EXPECT_NULL(test, points_try_upgrade(shared));
+	points_unlock_shared(other);
+	entry = points_try_upgrade(shared);
+	KUNIT_ASSERT_NOT_NULL(test, entry);
+	points_entry_value(entry)->x++;
+	shared = points_downgrade(entry);
+	KUNIT_EXPECT_EQ(test, points_entry_value_shared(shared)->x, 2);
+	points_unlock_shared(shared);
+
+	/* locked at once, and later */
+	entry = points_lock_async(map, raw, &req);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(points_lock_async(map, raw, &req)), -EINPROGRESS);
+	points_unlock(entry);
+	KUNIT_EXPECT_NULL(test, req.granted);
+
+	keys[0] = points_key_shared(&raw[0]);
+	keys[1] = points_key(&raw[1]);
+	batch = points_batch_lock(map, keys, 2);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	KUNIT_EXPECT_NULL(test, points_batch_nth(batch, 0));
+	KUNIT_EXPECT_NULL(test, points_batch_entry(batch, &raw[0]));
+	shared = points_batch_nth_shared(batch, 0);
+	KUNIT_EXPECT_EQ(test, *points_entry_key(shared), 7);
+	KUNIT_EXPECT_PTR_EQ(test, points_batch_entry_shared(batch, &raw[0]), shared);
+	entry = points_batch_nth(batch, 1);
+	KUNIT_EXPECT_EQ(test, *points_entry_key(entry), 8);
+	KUNIT_EXPECT_PTR_EQ(test, points_batch_entry_shared(batch, &raw[1]),
+			    (const struct points_entry *)entry);
+	points_batch_unlock(batch);
+}
+
+static int guarded_point_shared(struct points *map, u32 key)
+{
+	const struct points_entry *entry __free(lockmap_unlock_shared) =
+		points_trylock_shared(map, &key);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : points_entry_value_shared(entry)->x;
+}
+
 /* Check a batch of keys 1, 2 and 3, add 1 to each value, and unlock it. */
 static void expect_point_batch(struct kunit *test, struct points_batch *batch)
 {
@@ -135,6 +215,7 @@ static void scope_guards(struct kunit *test)
 	for (unsigned int i = 0; i < 2; i++) {
 		KUNIT_EXPECT_EQ(test, guarded_points(map, key), -EBUSY);
 		KUNIT_EXPECT_EQ(test, guarded_point(map, key), 3);
+		KUNIT_EXPECT_EQ(test, guarded_point_shared(map, key), 3);
 	}
 }
 
@@ -190,6 +271,7 @@ static void values_of_no_bytes(struct kunit *test)
 
 static struct kunit_case typed_cases[] = {
 	KUNIT_CASE(keys_and_entries),
+	KUNIT_CASE(shared_and_async),
 	KUNIT_CASE(batches_and_walks),
 	KUNIT_CASE(scope_guards),
 	KUNIT_CASE(values_of_no_bytes),

@@ -72,6 +72,10 @@ static void trylock_does_not_wait(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), -EBUSY);
 	w = lmtest_start_op(test, map, OP_BATCH_TRYLOCK, 5, 0);
 	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), -EBUSY);
+	w = lmtest_start_op(test, map, OP_TRYLOCK_SHARED, 5, 0);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), -EBUSY);
+	w = lmtest_start_op(test, map, OP_BATCH_TRYLOCK_SHARED, 5, 0);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), -EBUSY);
 	/* another task waits */
 	w = lmtest_start_op(test, map, OP_LOCK, 5, 0);
 	lmtest_expect_waiting(test, w);
@@ -105,6 +109,9 @@ static void other_signals_end_no_wait(struct kunit *test)
 		{ OP_LOCK_PREALLOC, SIGKILL },
 		{ OP_BATCH, SIGKILL }, { OP_BATCH_KILLABLE, SIGUSR1 },
 		{ OP_BATCH_TIMEOUT, SIGKILL },
+		{ OP_LOCK_SHARED, SIGUSR1 }, { OP_LOCK_SHARED, SIGKILL },
+		{ OP_LOCK_SHARED_KILLABLE, SIGUSR1 }, { OP_LOCK_SHARED_TIMEOUT, SIGKILL },
+		{ OP_BATCH_SHARED, SIGKILL }, { OP_BATCH_SHARED_KILLABLE, SIGUSR1 },
 		{ OP_GET, SIGKILL }, { OP_INSERT, SIGKILL }, { OP_CONTAINS, SIGKILL },
 		{ OP_REMOVE, SIGKILL }, { OP_FOR_EACH, SIGKILL }, { OP_CLEAR, SIGKILL },
 	};

@@ -21,6 +21,13 @@ const struct ending lmtest_endings[NR_ENDINGS] = {
 	{ OP_BATCH_INTERRUPTIBLE, SIGKILL, -EINTR },
 	{ OP_BATCH_KILLABLE, SIGKILL, -EINTR },
 	{ OP_BATCH_TIMEOUT, 0, -ETIMEDOUT },
+	{ OP_LOCK_SHARED_INTERRUPTIBLE, SIGUSR1, -EINTR },
+	{ OP_LOCK_SHARED_INTERRUPTIBLE, SIGKILL, -EINTR },
+	{ OP_LOCK_SHARED_KILLABLE, SIGKILL, -EINTR },
+	{ OP_LOCK_SHARED_TIMEOUT, 0, -ETIMEDOUT },
+	{ OP_BATCH_SHARED_INTERRUPTIBLE, SIGUSR1, -EINTR },
+	{ OP_BATCH_SHARED_KILLABLE, SIGKILL, -EINTR },
+	{ OP_BATCH_SHARED_TIMEOUT, 0, -ETIMEDOUT },
 };
 
 /*
@@ -240,27 +247,8 @@ struct worker *lmtest_start_op(struct kunit *test, struct lockmap *map, enum op 
 
 static int run_batch(struct worker *w)
 {
-	struct lockmap_batch *batch;
-
 	lmtest_about_to_wait(w);
-	switch (w->op) {
-	case OP_BATCH:
-		batch = lockmap_batch_lock(w->map, w->arg, w->nr);
-		break;
-	case OP_BATCH_INTERRUPTIBLE:
-		batch = lockmap_batch_lock_interruptible(w->map, w->arg, w->nr);
-		break;
-	case OP_BATCH_KILLABLE:
-		batch = lockmap_batch_lock_killable(w->map, w->arg, w->nr);
-		break;
-	case OP_BATCH_TIMEOUT:
-		batch = lockmap_batch_lock_timeout(w->map, w->arg, w->nr, w->timeout);
-		break;
-	default:
-		batch = lockmap_batch_trylock(w->map, w->arg, w->nr);
-		break;
-	}
-	return batch_error(batch);
+	return batch_error(lmtest_batch_by(w->map, w->op, w->arg, w->nr, w->timeout));
 }
 
 /* Start a thread that locks a batch of keys and unlocks it. */

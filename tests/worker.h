@@ -66,9 +66,15 @@ struct ending {
 	int error;
 };
 
-#define NR_ENDINGS	8
+#define NR_ENDINGS	15
 
 extern const struct ending lmtest_endings[NR_ENDINGS];
+
+/*
+ * A task that has slept for so long has looked for a cycle. Until then it wakes up once by
+ * itself, and may find the key free before the first in the row does.
+ */
+#define LOOKED_FOR_CYCLE_MS	(10 + 3 * MSEC_PER_SEC / HZ)
 
 /* For the case. */
 

@@ -35,6 +35,17 @@ enum lmt_wait_mode lmt_pick_wait_mode(struct lmt_actor *a)
 	return lmt_rnd(a) % LMT_WAIT_MODES;
 }
 
+/*
+ * The same for an actor that shares a key, and waits for another one. A cycle through
+ * a shared key is not found: where there may be one, the wait has to end by itself.
+ */
+enum lmt_wait_mode lmt_pick_sharers_mode(struct lmt_actor *a)
+{
+	if (lmt_phase.disorder)
+		return lmt_one_in(a, 2) ? LMT_TRY : LMT_TIMEOUT;
+	return lmt_pick_wait_mode(a);
+}
+
 /* Note what the actor is about to wait for: the signaller and messages need that. */
 void lmt_begin_wait(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 		    enum lmt_wait_mode mode)
@@ -45,7 +56,7 @@ void lmt_begin_wait(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 	WRITE_ONCE(a->mode, mode);
 }
 
-static void lmt_end_wait(struct lmt_actor *a, u64 begin)
+void lmt_end_wait(struct lmt_actor *a, u64 begin)
 {
 	WRITE_ONCE(a->mode, LMT_LOCK);
 	a->longest = max(a->longest, ktime_get_ns() - begin);
@@ -106,6 +117,49 @@ static struct lockmap_entry *lmt_call_lock(struct lockmap *map, const struct lmt
 	}
 }
 
+static const struct lockmap_entry *lmt_call_lock_shared(struct lockmap *map,
+							const struct lmt_key *key,
+							enum lmt_wait_mode mode,
+							unsigned long timeout)
+{
+	switch (mode) {
+	case LMT_INTERRUPTIBLE:
+		return lockmap_lock_shared_interruptible(map, key->data, key->len);
+	case LMT_KILLABLE:
+		return lockmap_lock_shared_killable(map, key->data, key->len);
+	case LMT_TIMEOUT:
+		return lockmap_lock_shared_timeout(map, key->data, key->len, timeout);
+	case LMT_TRY:
+		return lockmap_trylock_shared(map, key->data, key->len);
+	default:
+		return lockmap_lock_shared(map, key->data, key->len);
+	}
+}
+
+/* Lock a key in either way. Return: %NULL if lockmap refused. */
+static const struct lockmap_entry *lmt_lock_either(struct lmt_actor *a, struct lmt_map *m,
+						   unsigned int index, enum lmt_wait_mode mode,
+						   bool shared, bool holds)
+{
+	unsigned long begin = jiffies, timeout = lmt_rnd(a) % 5;
+	const struct lockmap_entry *entry;
+	u64 start = ktime_get_ns();
+	struct lmt_key key;
+
+	lmt_key_init(&key, m, index);
+	lmt_begin_wait(a, m, index, mode);
+	entry = shared ? lmt_call_lock_shared(m->map, &key, mode, timeout) :
+			 lmt_call_lock(m->map, &key, mode, timeout);
+	lmt_end_wait(a, start);
+	if (!IS_ERR_OR_NULL(entry))
+		return entry;
+	if (!lmt_may_refuse(mode, PTR_ERR(entry), holds, jiffies - begin, timeout))
+		lmt_fail(a, m, index, "error code", "%s in mode %u: %ld",
+			 shared ? "lock_shared" : "lock", mode, PTR_ERR(entry));
+	lmt_count_refusal(a, PTR_ERR(entry));
+	return NULL;
+}
+
 /*
  * Lock a key, and its shadow. @holds: the actor holds another key.
  * Return: %NULL if lockmap refused.
@@ -113,23 +167,22 @@ static struct lockmap_entry *lmt_call_lock(struct lockmap *map, const struct lmt
 struct lockmap_entry *lmt_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 			       enum lmt_wait_mode mode, bool holds)
 {
-	unsigned long begin = jiffies, timeout = lmt_rnd(a) % 5;
-	struct lockmap_entry *entry;
-	u64 start = ktime_get_ns();
-	struct lmt_key key;
+	const struct lockmap_entry *entry = lmt_lock_either(a, m, index, mode, false, holds);
 
-	lmt_key_init(&key, m, index);
-	lmt_begin_wait(a, m, index, mode);
-	entry = lmt_call_lock(m->map, &key, mode, timeout);
-	lmt_end_wait(a, start);
-	if (!IS_ERR_OR_NULL(entry)) {
-		lmt_shadow_lock(a, m, index, entry);
-		return entry;
-	}
-	if (!lmt_may_refuse(mode, PTR_ERR(entry), holds, jiffies - begin, timeout))
-		lmt_fail(a, m, index, "error code", "lock in mode %u: %ld", mode, PTR_ERR(entry));
-	lmt_count_refusal(a, PTR_ERR(entry));
-	return NULL;
+	if (entry)
+		lmt_shadow_lock(a, m, index, (struct lockmap_entry *)entry);
+	return (struct lockmap_entry *)entry;
+}
+
+/* The same to share the key. */
+const struct lockmap_entry *lmt_lock_shared(struct lmt_actor *a, struct lmt_map *m,
+					    unsigned int index, enum lmt_wait_mode mode, bool holds)
+{
+	const struct lockmap_entry *entry = lmt_lock_either(a, m, index, mode, true, holds);
+
+	if (entry)
+		lmt_shadow_share(a, m, index, entry);
+	return entry;
 }
 
 void lmt_unlock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
@@ -144,82 +197,11 @@ void lmt_unlock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 	lockmap_unlock(entry);
 }
 
-static struct lockmap_batch *lmt_call_batch(struct lockmap *map, const struct lockmap_key *keys,
-					    unsigned int n, enum lmt_wait_mode mode,
-					    unsigned long timeout)
+void lmt_unlock_shared(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		       const struct lockmap_entry *entry)
 {
-	switch (mode) {
-	case LMT_INTERRUPTIBLE:
-		return lockmap_batch_lock_interruptible(map, keys, n);
-	case LMT_KILLABLE:
-		return lockmap_batch_lock_killable(map, keys, n);
-	case LMT_TIMEOUT:
-		return lockmap_batch_lock_timeout(map, keys, n, timeout);
-	case LMT_TRY:
-		return lockmap_batch_trylock(map, keys, n);
-	default:
-		return lockmap_batch_lock(map, keys, n);
-	}
-}
-
-/* Check that a batch has all keys that were asked for, each once, in ascending order. */
-static void lmt_batch_check(struct lmt_actor *a, struct lmt_map *m, struct lockmap_batch *batch,
-			    unsigned int n)
-{
-	struct lmt_key keys[2];
-	struct lockmap_entry *entry;
-	unsigned int i, index;
-
-	for (i = 0; i < n; i++) {
-		entry = lockmap_batch_entry(batch, a->keys[i].data, a->keys[i].len);
-		index = lmt_key_index(m, a->keys[i].data, a->keys[i].len);
-		if (!entry || lmt_entry_index(m, entry) != index)
-			lmt_fail(a, m, index, "batch", "does not find one of its keys");
-	}
-	for (i = 0; i < batch->nr; i++) {
-		index = lmt_entry_index(m, batch->entries[i]);
-		lmt_key_init(&keys[i % 2], m, index);
-		if (i && lmt_cmp(m, &keys[(i - 1) % 2], &keys[i % 2]) >= 0)
-			lmt_fail(a, m, index, "batch", "is not in order");
-	}
-}
-
-/* Lock the first @n of a->keys, and their shadows. Return: %NULL if lockmap refused. */
-struct lockmap_batch *lmt_batch_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int n,
-				     enum lmt_wait_mode mode, bool holds)
-{
-	unsigned long begin = jiffies, timeout = lmt_rnd(a) % 8;
-	struct lockmap_batch *batch;
-	struct lockmap_entry *entry;
-	u64 start = ktime_get_ns();
-
-	lmt_begin_wait(a, m, n ? lmt_key_index(m, a->keys[0].data, a->keys[0].len) : 0, mode);
-	batch = lmt_call_batch(m->map, a->batch, n, mode, timeout);
-	lmt_end_wait(a, start);
-	if (IS_ERR(batch)) {
-		if (!lmt_may_refuse(mode, PTR_ERR(batch), holds, jiffies - begin, timeout))
-			lmt_fail(a, m, a->index, "error code", "batch in mode %u: %ld", mode,
-				 PTR_ERR(batch));
-		lmt_count_refusal(a, PTR_ERR(batch));
-		return NULL;
-	}
-	lmt_batch_check(a, m, batch, n);
-	lockmap_batch_for_each(batch, entry)
-		lmt_shadow_lock(a, m, lmt_entry_index(m, entry), entry);
-	return batch;
-}
-
-void lmt_batch_unlock(struct lmt_actor *a, struct lmt_map *m, struct lockmap_batch *batch)
-{
-	struct lockmap_entry *entry;
-
-	lockmap_batch_for_each(batch, entry)
-		lmt_shadow_unlock(a, m, lmt_entry_index(m, entry));
-	lockmap_batch_unlock(batch);
-}
-
-void lmt_batch_key(struct lmt_actor *a, const struct lmt_map *m, unsigned int i, unsigned int index)
-{
-	lmt_key_init(&a->keys[i], m, index);
-	a->batch[i] = (struct lockmap_key) { a->keys[i].data, a->keys[i].len };
+	lmt_shadow_unshare(a, m, index);
+	/* As in lmt_unlock(), whose plain write must not come before this read. */
+	a->sum += m->shadow[index].kcsan_count;
+	lockmap_unlock_shared(entry);
 }

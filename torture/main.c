@@ -11,7 +11,9 @@
  * - Workers: kthreads that do one random operation after the other (lmt_ops[]),
  *   with random keys of random maps (lmt_maps[]).
  * - Timers: lock, change and unlock keys in softirq.
- * - The unlocker, and the first timer: unlock what workers locked and disowned.
+ * - The crowd, if there is one: many tasks that wait for the same few keys.
+ * - The unlocker, and the first timer: unlock what workers locked and disowned, or
+ *   what was granted to requests.
  * - The creator: creates, uses and destroys one map after the other.
  * - The signaller: sends signals to workers that wait for a key.
  * - The monitor: begins and ends phases.
@@ -21,13 +23,20 @@
  * In a phase of some 100 ms most workers want the same few keys. Between two phases
  * all actors come to rest. An actor that still waits then would wait forever, so a
  * lost wakeup is noticed, and so is a cycle that lockmap did not notice. At rest no
- * key may be locked, and the counts must agree. In one phase of four the workers
- * lock keys in order: there cannot be a cycle, so -EDEADLK is a failure.
+ * key may be locked, no request may wait, and the counts must agree. In one phase of
+ * four the workers lock keys in order: there cannot be a cycle, so -EDEADLK is a
+ * failure. In the others, an actor that shares a key waits for more keys for a limited
+ * time only: a cycle through a shared key is not found.
  *
  * Files
  *
  * model.c	what is known of keys and values: the shadow
  * lock.c	locking and unlocking, with checks
+ * batch.c	the same for batches
+ * shared.c	keys that are shared
+ * async.c	requests
+ * alone.c	keys that no other actor uses
+ * crowd.c	tasks that wait for a few keys
  * ops.c	the operations of workers
  * short_map.c	the operation of the creator
  * actors.c	tasks and timers
@@ -52,6 +61,10 @@ MODULE_PARM_DESC(tasks, "Number of workers");
 unsigned int lmt_nr_timers = 2;
 module_param_named(timers, lmt_nr_timers, uint, 0444);
 MODULE_PARM_DESC(timers, "Number of timers that lock keys in softirq");
+
+unsigned int lmt_nr_crowd;
+module_param_named(crowd, lmt_nr_crowd, uint, 0444);
+MODULE_PARM_DESC(crowd, "Number of tasks more that wait for a few keys");
 
 static unsigned int hot_keys = 12;
 module_param(hot_keys, uint, 0444);
@@ -119,6 +132,7 @@ module_param(running, bool, 0444);
 MODULE_PARM_DESC(running, "Read only: whether the test is running");
 
 #define LMT_MAX_TASKS	256
+#define LMT_MAX_CROWD	16384	/* all ids fit into LMT_HOLDER_ID */
 
 static struct task_struct *lmt_monitor;
 bool lmt_paused = true;
@@ -223,6 +237,8 @@ static bool lmt_run_phases(void)
 		lmt_begin_phase(&rnd);
 		msleep(prandom_u32_state(&rnd) % (2 * phase_ms) + 1);
 		rest = lmt_end_phase();
+		if (rest)
+			lmt_check_requests();
 		for (i = 0; rest && i < ARRAY_SIZE(lmt_maps); i++) {
 			if (lmt_maps[i].map)
 				lmt_check_at_rest(&lmt_maps[i]);
@@ -261,6 +277,8 @@ static int lmt_map_init(struct lmt_map *m)
 		return -ENOMEM;
 	m->params.value_len = sizeof(struct lmt_value);
 	m->params.release = lmt_release;
+	/* Keys of two maps are nested, in the order of the maps: each is a class of its own. */
+	m->params.lock_key = &m->lock_key;
 	m->map = lockmap_create(&m->params);
 	if (IS_ERR(m->map)) {
 		int err = PTR_ERR(m->map);
@@ -307,7 +325,11 @@ static void lmt_maps_destroy(void)
 
 static int lmt_monitor_fn(void *arg)
 {
-	if (lmt_run_phases()) {
+	bool rest = lmt_run_phases();
+
+	if (!lmt_nr_phases && !kthread_should_stop())
+		lmt_fail(NULL, NULL, 0, "nothing done", "in %u s", seconds);
+	if (rest) {
 		lmt_actors_stop();
 		if (!atomic_read(&lmt_failures))
 			lmt_maps_destroy();
@@ -330,16 +352,19 @@ static int __init lmt_init(void)
 
 	lmt_nr_workers = clamp(lmt_nr_workers, 1U, LMT_MAX_TASKS);
 	lmt_nr_timers = min(lmt_nr_timers, LMT_MAX_TASKS);
+	lmt_nr_crowd = min(lmt_nr_crowd, LMT_MAX_CROWD);
 	phase_ms = max(phase_ms, 1U);
 	lmt_seed = lmt_seed ?: get_random_u32();
 	err = lmt_maps_init() ?: lmt_actors_init();
 	if (err)
 		goto free;
-	pr_info("%u workers, %u timers, %u s, seed=%lu, disorder=%d\n", lmt_nr_workers,
-		lmt_nr_timers, seconds, lmt_seed, disorder);
+	pr_info("%u workers, %u timers, a crowd of %u, %u s, seed=%lu, disorder=%d\n",
+		lmt_nr_workers, lmt_nr_timers, lmt_nr_crowd, seconds, lmt_seed, disorder);
 	lmt_start = jiffies;
 	err = lmt_actors_start();
 	if (!err) {
+		/* To start a crowd may take longer than the test is to. */
+		lmt_start = jiffies;
 		lmt_monitor = lmt_kthread(lmt_monitor_fn, NULL, "monitor", 0);
 		err = PTR_ERR_OR_ZERO(lmt_monitor);
 	}

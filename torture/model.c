@@ -2,8 +2,9 @@
 /*
  * What is known of keys and values, and what an actor may do with a key it holds
  *
- * Each key has a shadow, which names its holder and describes its value. Only the
- * holder writes it. The index of a key decides its class, see lmt_class().
+ * Each key has a shadow, which names its holder, or counts its sharers, and describes
+ * its value. Only the exclusive holder writes that. The index of a key decides its
+ * class, see lmt_class().
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -28,8 +29,8 @@ struct lmt_map lmt_maps[] = {
 		      .max_idle = 2, }, .keys = 100 },
 	{ .params = { .name = "long", .key_len = LMT_MAX_KEY, .flags = LOCKMAP_VAR_KEY,
 		      .nr_shards = 1, .max_idle = 2 }, .keys = 24 },
-	{ .params = { .name = "cleared", .key_len = 8, .max_idle = 1 }, .keys = 64,
-	  .is_cleared = true },
+	{ .params = { .name = "cleared", .key_len = 8, .max_idle = 1, .cmp = lmt_cmp_reverse },
+	  .keys = 64, .is_cleared = true },
 	{ .params = { .name = "private", .key_len = 8, .nr_shards = 1, .max_idle = 8,
 		      .cmp = lmt_cmp_reverse } },
 };
@@ -264,40 +265,59 @@ static void lmt_clone(void *dst, const void *src)
  * Holders
  */
 
-/* An actor got a lock: the shadow must be free, and what lockmap says must match it. */
-void lmt_shadow_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
-		     struct lockmap_entry *entry)
+/* An actor got a lock: what lockmap says must match the shadow. @v: the value of @entry. */
+void lmt_shadow_match(struct lmt_actor *a, const struct lmt_map *m, unsigned int index,
+		      const struct lockmap_entry *entry, const struct lmt_value *v)
 {
-	struct lmt_shadow *s = &m->shadow[index];
-	const struct lmt_value *v = lockmap_entry_value(entry);
-	unsigned int other;
+	const struct lmt_shadow *s = &m->shadow[index];
 	const void *data;
 	size_t len;
 
-	a->acquired++;
 	data = lockmap_entry_key(entry, &len);
 	if (lmt_key_check(a, m, data, len) != index)
 		lmt_fail(a, m, index, "wrong key", "key %u", lmt_key_index(m, data, len));
-	other = cmpxchg(&s->holder, 0, a->id);
-	if (other)
-		lmt_fail(a, m, index, "two holders", "actor %u has it", other);
 	if (lmt_class(m, index) != LMT_UNTRACKED && !v != !(s->epoch & 1))
 		lmt_fail(a, m, index, "presence", "epoch %u, %s value", s->epoch, v ? "a" : "no");
 	if (v)
 		lmt_value_check(a, m, index, v);
 }
 
-/* An actor is about to unlock: it must still be the holder. */
+/* Somebody got a lock exclusively: the shadow must be free. */
+void lmt_shadow_take(struct lmt_actor *a, unsigned int id, struct lmt_map *m, unsigned int index,
+		     struct lockmap_entry *entry)
+{
+	unsigned int other = cmpxchg(&m->shadow[index].holder, 0, id);
+
+	if (other)
+		lmt_fail(a, m, index, "two holders", "%u got it, actor %lu has it, %lu share it",
+			 id, other & LMT_HOLDER_ID, other / LMT_SHARE_ONE);
+	lmt_shadow_match(a, m, index, entry, lockmap_entry_value(entry));
+}
+
+/* An exclusive holder is about to unlock: it must still be that. */
+void lmt_shadow_drop(struct lmt_actor *a, unsigned int id, struct lmt_map *m, unsigned int index)
+{
+	unsigned int other = cmpxchg(&m->shadow[index].holder, id, 0);
+
+	if (other != id)
+		lmt_fail(a, m, index, "two holders", "%u had it, actor %lu took it, %lu share it",
+			 id, other & LMT_HOLDER_ID, other / LMT_SHARE_ONE);
+}
+
+void lmt_shadow_lock(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		     struct lockmap_entry *entry)
+{
+	a->acquired++;
+	lmt_shadow_take(a, a->id, m, index, entry);
+}
+
 void lmt_shadow_unlock(struct lmt_actor *a, struct lmt_map *m, unsigned int index)
 {
-	unsigned int other = cmpxchg(&m->shadow[index].holder, a->id, 0);
-
-	if (other != a->id)
-		lmt_fail(a, m, index, "two holders", "actor %u took the key", other);
+	lmt_shadow_drop(a, a->id, m, index);
 }
 
 /* Now and then sleep, spin, or give up the CPU while holding a key. */
-static void lmt_delay(struct lmt_actor *a)
+void lmt_delay(struct lmt_actor *a)
 {
 	u32 r = lmt_rnd(a);
 
@@ -320,7 +340,7 @@ void lmt_value_write(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 	struct lmt_shadow *s = &m->shadow[index];
 
 	if (lmt_class(m, index) == LMT_UNTRACKED) {
-		lmt_value_make(v, m, index, lmt_rnd(a), balance);
+		lmt_value_make(v, m, index, v->seq + 1, balance);
 		return;
 	}
 	s->balance = balance;
@@ -344,8 +364,8 @@ static void lmt_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int inde
 	lmt_value_inserted(m, index, &new);
 }
 
-static void lmt_get_or_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
-			      struct lockmap_entry *entry)
+void lmt_get_or_insert(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+		       struct lockmap_entry *entry)
 {
 	const struct lmt_shadow *s = &m->shadow[index];
 	bool had = lockmap_entry_value(entry);
@@ -375,6 +395,7 @@ static void lmt_remove(struct lmt_actor *a, struct lmt_map *m, unsigned int inde
 static void lmt_check_reentry(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 			      struct lockmap_entry *entry)
 {
+	const struct lockmap_entry *shared;
 	struct lockmap_entry *again;
 	struct lmt_key key;
 	int err;
@@ -383,11 +404,19 @@ static void lmt_check_reentry(struct lmt_actor *a, struct lmt_map *m, unsigned i
 	again = lockmap_trylock(m->map, key.data, key.len);
 	if (PTR_ERR(again) != -EBUSY)
 		lmt_fail(a, m, index, "reentered", "trylock: %ld", PTR_ERR(again));
-	if (!in_task())
+	shared = lockmap_trylock_shared(m->map, key.data, key.len);
+	if (PTR_ERR(shared) != -EBUSY)
+		lmt_fail(a, m, index, "reentered", "trylock_shared: %ld", PTR_ERR(shared));
+	lmt_check_ask(a, m, index);
+	/* lockdep would report a wait for a key of a batch but the last one. */
+	if (!in_task() || (IS_ENABLED(CONFIG_PROVE_LOCKING) && a->batch_len))
 		return;
 	again = lockmap_lock(m->map, key.data, key.len);
 	if (PTR_ERR(again) != -EDEADLK)
 		lmt_fail(a, m, index, "reentered", "lock: %ld", PTR_ERR(again));
+	shared = lockmap_lock_shared(m->map, key.data, key.len);
+	if (PTR_ERR(shared) != -EDEADLK)
+		lmt_fail(a, m, index, "reentered", "lock_shared: %ld", PTR_ERR(shared));
 	err = lockmap_get(m->map, key.data, key.len, NULL);
 	if (err != -EDEADLK)
 		lmt_fail(a, m, index, "reentered", "get: %d", err);

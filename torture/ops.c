@@ -72,7 +72,7 @@ static void lmt_op_contains(struct lmt_actor *a)
 }
 
 /* Call lockmap_insert() or lockmap_remove(). Return: whether there was a value before. */
-static bool lmt_set(struct lmt_actor *a, struct lmt_map *m, unsigned int index, bool insert)
+bool lmt_set(struct lmt_actor *a, struct lmt_map *m, unsigned int index, bool insert)
 {
 	bool copy = lmt_one_in(a, 2), had;
 	struct lmt_value *old = copy ? &a->old : NULL;
@@ -107,59 +107,38 @@ static void lmt_op_set(struct lmt_actor *a)
 		lmt_set(a, m, index, lmt_one_in(a, 2));
 }
 
-/* A key that only this worker uses is always free, and keeps what the worker inserted. */
-static void lmt_op_private(struct lmt_actor *a)
-{
-	unsigned int index = 4 * (a->id - 1) + 1;
-	struct lockmap_entry *entry;
-	struct lmt_key key;
-
-	lmt_key_init(&key, lmt_private, index);
-	entry = lockmap_trylock(lmt_private->map, key.data, key.len);
-	if (PTR_ERR(entry) == -ENOMEM)
-		return;
-	if (IS_ERR(entry)) {
-		lmt_fail(a, lmt_private, index, "trylock refused a free key", "%ld",
-			 PTR_ERR(entry));
-		return;
-	}
-	lmt_shadow_lock(a, lmt_private, index, entry);
-	lmt_use_entry(a, lmt_private, index, entry);
-	lmt_unlock(a, lmt_private, index, entry);
-	index += 2;	/* an untracked one */
-	lmt_set(a, lmt_private, index, true);
-	if (!lmt_set(a, lmt_private, index, false) && !IS_ENABLED(CONFIG_FAILSLAB))
-		lmt_fail(a, lmt_private, index, "presence", "the inserted value is gone");
-}
-
-/* Lock a second key while holding one, in a phase of disorder in any order. */
+/*
+ * Lock a second key while holding one, each in either way; in a phase of disorder in
+ * any order.
+ */
 static void lmt_op_nested(struct lmt_actor *a)
 {
-	struct lmt_map *m[2] = { lmt_pick_map(a), lmt_pick_map(a) };
-	unsigned int index[2] = { lmt_pick_key(a, m[0]), lmt_pick_key(a, m[1]) };
-	struct lockmap_entry *entry[2];
+	struct lmt_hold h[2] = { { .m = lmt_pick_map(a) }, { .m = lmt_pick_map(a) } };
+	enum lmt_wait_mode mode;
 	struct lmt_key key[2];
 	int order;
 
-	lmt_key_init(&key[0], m[0], index[0]);
-	lmt_key_init(&key[1], m[1], index[1]);
-	order = m[0] == m[1] ? lmt_cmp(m[0], &key[0], &key[1]) : m[0] > m[1] ? 1 : -1;
+	h[0].index = lmt_pick_key(a, h[0].m);
+	h[1].index = lmt_pick_key(a, h[1].m);
+	lmt_key_init(&key[0], h[0].m, h[0].index);
+	lmt_key_init(&key[1], h[1].m, h[1].index);
+	order = h[0].m == h[1].m ? lmt_cmp(h[0].m, &key[0], &key[1]) :
+				   h[0].m > h[1].m ? 1 : -1;
 	if (!order)
 		return;
-	if (order > 0 && !lmt_phase.disorder) {
-		swap(m[0], m[1]);
-		swap(index[0], index[1]);
-	}
-	entry[0] = lmt_lock(a, m[0], index[0], lmt_pick_wait_mode(a), false);
-	if (!entry[0])
+	if (order > 0 && !lmt_phase.disorder)
+		swap(h[0], h[1]);
+	if (!lmt_hold(a, &h[0], lmt_one_in(a, 6), lmt_pick_wait_mode(a), false))
 		return;
-	lmt_use_entry(a, m[0], index[0], entry[0]);
-	entry[1] = lmt_lock(a, m[1], index[1], lmt_pick_wait_mode(a), true);
-	if (entry[1]) {
-		lmt_use_entry(a, m[1], index[1], entry[1]);
-		lmt_unlock(a, m[1], index[1], entry[1]);
+	lmt_use_hold(a, &h[0]);
+	if (lmt_one_in(a, 8))
+		lmt_change_hold(a, &h[0]);
+	mode = h[0].shared ? lmt_pick_sharers_mode(a) : lmt_pick_wait_mode(a);
+	if (lmt_hold(a, &h[1], lmt_one_in(a, 6), mode, true)) {
+		lmt_use_hold(a, &h[1]);
+		lmt_let_go(a, &h[1]);
 	}
-	lmt_unlock(a, m[0], index[0], entry[0]);
+	lmt_let_go(a, &h[0]);
 }
 
 /* Move an amount from each account of a batch to the next one. */
@@ -186,12 +165,15 @@ static void lmt_op_batch(struct lmt_actor *a)
 {
 	struct lmt_map *m = lmt_pick_map(a);
 	unsigned int n = lmt_rnd(a) % (lmt_one_in(a, 4) ? 20 : 5), i;
+	bool shares = lmt_one_in(a, 2);
 	struct lockmap_batch *batch;
 	struct lockmap_entry *entry;
+	enum lmt_wait_mode mode;
 
 	for (i = 0; i < n; i++)
-		lmt_batch_key(a, m, i, lmt_pick_key(a, m));
-	batch = lmt_batch_lock(a, m, n, lmt_pick_wait_mode(a), true);
+		lmt_batch_key(a, m, i, lmt_pick_key(a, m), shares && lmt_one_in(a, 2));
+	mode = shares ? lmt_pick_sharers_mode(a) : lmt_pick_wait_mode(a);
+	batch = lmt_batch_lock(a, m, n, mode, true);
 	if (!batch)
 		return;
 	lmt_transfer(a, m, batch);
@@ -206,20 +188,23 @@ static void lmt_op_audit(struct lmt_actor *a)
 {
 	struct lmt_map *m = lmt_pick_map(a);
 	unsigned int n = lmt_nr_static(m), i;
+	const struct lockmap_entry *entry;
+	bool shared = lmt_one_in(a, 2);
 	struct lockmap_batch *batch;
-	struct lockmap_entry *entry;
-	struct lmt_value *v;
+	const struct lmt_value *v;
+	enum lmt_wait_mode mode;
 	u64 sum = 0;
 
 	for (i = 0; i < n; i++)
-		lmt_batch_key(a, m, i, 4 * i);
+		lmt_batch_key(a, m, i, 4 * i, shared || lmt_one_in(a, 8));
 	if (!n)
 		return;
-	batch = lmt_batch_lock(a, m, n, lmt_pick_wait_mode(a), true);
+	mode = lmt_pick_sharers_mode(a);
+	batch = lmt_batch_lock(a, m, n, mode, true);
 	if (!batch)
 		return;
-	lockmap_batch_for_each(batch, entry) {
-		v = lockmap_entry_value(entry);
+	lockmap_batch_for_each_shared(batch, entry) {
+		v = lockmap_entry_value_shared(entry);
 		sum += v ? v->balance : 0;
 	}
 	if (sum != (u64)n * LMT_BALANCE)
@@ -230,20 +215,21 @@ static void lmt_op_audit(struct lmt_actor *a)
 /* Lock a key and leave it to another actor to unlock. */
 static void lmt_op_disown(struct lmt_actor *a)
 {
-	struct lmt_map *m = lmt_pick_map(a);
-	unsigned int index = lmt_pick_key(a, m);
-	struct lockmap_entry *entry;
+	struct lmt_hold h = { .m = lmt_pick_map(a) };
 
-	if (READ_ONCE(a->disowned))
+	h.index = lmt_pick_key(a, h.m);
+	if (READ_ONCE(a->disowned) ||
+	    !lmt_hold(a, &h, lmt_one_in(a, 3), lmt_pick_wait_mode(a), false))
 		return;
-	entry = lmt_lock(a, m, index, lmt_pick_wait_mode(a), false);
-	if (!entry)
-		return;
-	lmt_use_entry(a, m, index, entry);
-	lockmap_entry_disown(entry);
-	a->disowned_map = m;
+	lmt_use_hold(a, &h);
+	if (h.shared)
+		lockmap_entry_disown_shared(h.shared);
+	else
+		lockmap_entry_disown(h.entry);
+	a->disowned_map = h.m;
+	a->disowned_shared = h.shared;
 	/* From now on the entry is that actor's; pairs with lmt_unlock_disowned(). */
-	smp_store_release(&a->disowned, entry);
+	smp_store_release(&a->disowned, h.entry ?: (struct lockmap_entry *)h.shared);
 }
 
 /**
@@ -376,7 +362,8 @@ const struct lmt_op lmt_ops[LMT_OPS] = {
 	{ "contains", 50, lmt_op_contains },
 	{ "set", 120, lmt_op_set },
 	{ "private", 60, lmt_op_private },
-	{ "nested", 40, lmt_op_nested },
+	{ "alone", 30, lmt_op_alone },
+	{ "nested", 150, lmt_op_nested },
 	{ "batch", 60, lmt_op_batch },
 	{ "audit", 6, lmt_op_audit },
 	{ "disown", 10, lmt_op_disown },
@@ -384,6 +371,9 @@ const struct lmt_op lmt_ops[LMT_OPS] = {
 	{ "retain", 1, lmt_op_retain },
 	{ "clear", 4, lmt_op_clear },
 	{ "migrate", 10, lmt_op_migrate },
+	{ "shared", 250, lmt_op_shared },
+	{ "downgrade", 100, lmt_op_downgrade },
+	{ "async", 150, lmt_op_async },
 };
 
 const struct lmt_op *lmt_pick_op(struct rnd_state *rnd)

@@ -9,21 +9,27 @@
 
 #include "torture.h"
 
+#define LMT_SHOWN	16	/* tasks whose stacks are shown */
+
 /* Fail for each actor that does not rest. */
 void lmt_report_stuck(void)
 {
+	unsigned int i, holder, n = 0;
 	struct lmt_actor *a;
-	unsigned int i;
 
-	for (i = 0; i < lmt_nr_workers; i++) {
-		a = &lmt_workers[i];
+	for (i = 0; i < lmt_nr_workers + lmt_nr_crowd; i++) {
+		a = lmt_task_actor(i);
 		if (READ_ONCE(a->parked))
 			continue;
-		lmt_fail(a, a->map, a->index, "stuck", "for %u ms; the key is held by actor %u",
-			 jiffies_to_msecs(jiffies - a->since),
-			 a->map ? a->map->shadow[a->index].holder : 0);
-		sched_show_task(a->task);
+		holder = a->map ? a->map->shadow[a->index].holder : 0;
+		lmt_fail(a, a->map, a->index, "stuck",
+			 "for %u ms; actor %lu has the key, %lu share it",
+			 jiffies_to_msecs(jiffies - a->since), holder & LMT_HOLDER_ID,
+			 holder / LMT_SHARE_ONE);
+		if (n++ < LMT_SHOWN)
+			sched_show_task(a->task);
 	}
+	lmt_report_pending();
 	for (i = 0; i < lmt_nr_timers; i++) {
 		a = &lmt_timers[i];
 		if (!READ_ONCE(a->parked))
@@ -36,9 +42,9 @@ unsigned long lmt_count_ops(void)
 	unsigned long n = 0;
 	unsigned int i, j;
 
-	for (i = 0; i < lmt_nr_workers; i++) {
+	for (i = 0; i < lmt_nr_workers + lmt_nr_crowd; i++) {
 		for (j = 0; j < ARRAY_SIZE(lmt_ops); j++)
-			n += READ_ONCE(lmt_workers[i].ops[j]);
+			n += READ_ONCE(lmt_task_actor(i)->ops[j]);
 	}
 	return n;
 }
@@ -91,6 +97,37 @@ static void lmt_report_locks(unsigned int ms)
 		all, all * 1000 / ms, least, most, softirq, unlocked_others);
 }
 
+static void lmt_report_shared(void)
+{
+	unsigned long shared = 0, upgraded = 0, downgraded = 0;
+	const struct lmt_actor *a;
+	unsigned int i;
+
+	for (i = 0; i < lmt_nr_workers + lmt_nr_crowd; i++) {
+		a = lmt_task_actor(i);
+		shared += a->shared;
+		upgraded += a->upgraded;
+		downgraded += a->downgraded;
+	}
+	pr_info("shared: %lu; upgraded %lu, downgraded %lu\n", shared, upgraded, downgraded);
+}
+
+static void lmt_report_crowd(void)
+{
+	unsigned long most = 0, all = 0, idle = 0, n;
+	unsigned int i;
+
+	for (i = 0; i < lmt_nr_crowd; i++) {
+		n = lmt_crowd[i].acquired + lmt_crowd[i].shared;
+		most = max(most, n);
+		all += n;
+		idle += !n;
+	}
+	if (lmt_nr_crowd)
+		pr_info("crowd: %u tasks, %lu locks, up to %lu a task; %lu tasks got none\n",
+			lmt_nr_crowd, all, most, idle);
+}
+
 static void lmt_report_refusals(void)
 {
 	unsigned long n[ARRAY_SIZE(lmt_refusals)] = { };
@@ -99,11 +136,11 @@ static void lmt_report_refusals(void)
 	char line[200];
 	int len = 0;
 
-	for (i = 0; i < lmt_nr_workers; i++)
-		longest = max(longest, lmt_workers[i].longest);
+	for (i = 0; i < lmt_nr_workers + lmt_nr_crowd; i++)
+		longest = max(longest, lmt_task_actor(i)->longest);
 	for (j = 0; j < ARRAY_SIZE(lmt_refusals); j++) {
-		for (i = 0; i < lmt_nr_workers; i++)
-			n[j] += lmt_workers[i].refused[j];
+		for (i = 0; i < lmt_nr_workers + lmt_nr_crowd; i++)
+			n[j] += lmt_task_actor(i)->refused[j];
 		len += scnprintf(line + len, sizeof(line) - len, " %s %lu,", lmt_refusals[j].name,
 				 n[j]);
 	}
@@ -118,6 +155,9 @@ void lmt_report(void)
 
 	lmt_report_ops();
 	lmt_report_locks(ms);
+	lmt_report_shared();
+	lmt_report_requests();
+	lmt_report_crowd();
 	lmt_report_refusals();
 	pr_info("End of test: %s: %lu operations in %u ms, %lu phases, %d failures\n",
 		failures ? "FAILURE" : "SUCCESS", lmt_count_ops(), ms, lmt_nr_phases, failures);

@@ -5,6 +5,7 @@
  */
 #include <linux/module.h>
 #include <linux/string.h>
+#include <linux/workqueue.h>
 #include "lockmap.h"
 
 struct info {
@@ -43,6 +44,54 @@ static int transfer(struct lockmap *map, u64 from, u64 to, u64 amount)
 
 /* [batch end] */
 
+/* [share] */
+static int users_of(struct lockmap *map, u64 id, u64 *users)
+{
+	const struct lockmap_entry *entry = lockmap_lock_shared_killable(map, &id, sizeof(id));
+	const u64 *value;
+
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	value = lockmap_entry_value_shared(entry);	/* others may read it meanwhile */
+	*users = value ? *value : 0;
+	lockmap_unlock_shared(entry);
+	return 0;
+}
+
+/* [share end] */
+
+/* [async] */
+struct job {
+	struct lockmap_request req;
+	struct work_struct work;
+	struct lockmap_entry *entry;
+};
+
+/* Context: Whoever unlocked the key, perhaps in softirq. */
+static void job_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	struct job *job = container_of(req, struct job, req);
+
+	job->entry = entry;
+	schedule_work(&job->work);
+}
+
+/* Begin a job when its key is free. The work unlocks job->entry at its end. */
+static int start_job(struct lockmap *map, u64 id, struct job *job)
+{
+	struct lockmap_entry *entry;
+
+	job->req.granted = job_granted;
+	entry = lockmap_lock_async(map, &id, sizeof(id), &job->req);
+	if (!IS_ERR(entry))
+		job_granted(&job->req, entry);
+	else if (PTR_ERR(entry) != -EINPROGRESS)
+		return PTR_ERR(entry);
+	return 0;
+}
+
+/* [async end] */
+
 /* [guards] */
 static int reset(struct lockmap *map, u64 user)
 {
@@ -79,6 +128,30 @@ static int count_visit(struct lockmap *map, u64 user)
 
 /* [count end] */
 
+static void job_work(struct work_struct *work)
+{
+	struct job *job = container_of(work, struct job, work);
+
+	lockmap_unlock(job->entry);
+}
+
+/* Have a job wait for a key, and see that it gets it. */
+static int try_job(struct lockmap *map, u64 id)
+{
+	struct lockmap_entry *entry = lockmap_lock(map, &id, sizeof(id));
+	struct job job = {};
+	int err;
+
+	if (IS_ERR(entry))
+		return PTR_ERR(entry);
+	INIT_WORK_ONSTACK(&job.work, job_work);
+	err = start_job(map, id, &job);
+	lockmap_unlock(entry);	/* the job has the key now */
+	flush_work(&job.work);
+	destroy_work_on_stack(&job.work);
+	return err ?: job.entry ? 0 : -EIO;
+}
+
 static int __init api_init(void)
 {
 	struct lockmap *paths __free(lockmap_destroy) = create_paths();
@@ -86,6 +159,7 @@ static int __init api_init(void)
 		lockmap_create(&(struct lockmap_params) {
 			.name = "users", .key_len = sizeof(u64), .value_len = sizeof(u64),
 		});
+	u64 count = 0;
 	int err;
 
 	if (IS_ERR(paths))
@@ -93,6 +167,9 @@ static int __init api_init(void)
 	if (IS_ERR(users))
 		return PTR_ERR(users);
 	err = count_visit(users, 7) ?: transfer(users, 7, 8, 1);
+	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8);
+	if (!err && count != 1)
+		err = -EIO;
 	err = err ?: reset(users, 7) ?: reset_soon(users, 8);
 	if (!err && (reset(users, 7) != -ENOENT || !lockmap_is_empty(users)))
 		err = -EIO;
