@@ -22,9 +22,12 @@ static inline unsigned int key_number(const void *lock)
 	return container_of(lock, const struct lockmap_entry, lock) - entries;
 }
 
+#include "core/deadlock.c"
+#include "core/dispatch.c"
+
+#undef hash_ptr
 #define hash_ptr(lock, bits)		((void)(bits), key_number(lock))
 
-#include "core/deadlock.c"
 #include "core/turnstile.c"
 #include "core/wait.c"
 
@@ -63,7 +66,8 @@ static inline void init_keys(bool own_buckets)
 	for (i = 0; i < NR_KEYS; i++) {
 		entries[i].map = &map;
 		entries[i].has_value = true;
-		init_waitqueue_head(&buckets[i].wq);
+		spin_lock_init(&buckets[i].lock);
+		INIT_LIST_HEAD(&buckets[i].heads);
 	}
 }
 

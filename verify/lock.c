@@ -108,11 +108,11 @@ static void mark_dead(void)
 /* What is left to do of an unlock, when the word's memory is another key's already. */
 static void wake_for_nothing(void)
 {
-	struct wait_queue_head *wq = lm_bucket(&entries[0].lock);
+	struct lm_bucket *bucket = lm_bucket(&entries[0].lock);
 
-	spin_lock(&wq->lock);
-	lm_wake_locked(wq, &entries[0].lock);
-	spin_unlock(&wq->lock);
+	spin_lock(&bucket->lock);
+	lm_wake_head(bucket, &entries[0].lock);
+	spin_unlock(&bucket->lock);
 }
 
 #ifdef CROWD
@@ -120,25 +120,55 @@ static void wake_for_nothing(void)
  * More waiters than lm_mark_dead() sends away in one section, in front of the
  * tasks: none of them ever runs.
  */
-static struct lm_waiter crowd[LM_WAKE_MOST] __world;
+static struct lm_waiter crowd[LM_SERVE_MOST] __world;
 
 static void init_crowd(void)
 {
-	struct wait_queue_head *wq;
+	struct lm_bucket *bucket;
 	unsigned int i;
 
 	init();
-	wq = lm_bucket(&entries[0].lock);
+	bucket = lm_bucket(&entries[0].lock);
 	entries[0].lock.word.v = LM_LOCKED | LM_WAITERS | 1 << LM_OWNER_SHIFT;
 	for (i = 0; i < ARRAY_SIZE(crowd); i++) {
 		crowd[i].lock = &entries[0].lock;
-		crowd[i].wait.private = &tasks[0];
+		crowd[i].task = &tasks[0];
+		INIT_LIST_HEAD(&crowd[i].turnstile);
 		INIT_LIST_HEAD(&crowd[i].row);
 		if (i)
 			list_add_tail(&crowd[i].row, &crowd[0].row);
 	}
 	crowd[0].head = true;
-	list_add_tail(&crowd[0].wait.entry, &wq->head);
+	list_add_tail(&crowd[0].turnstile, &bucket->heads);
+}
+
+/* All of them want to share, and never unlock. */
+static void init_crowd_shared(void)
+{
+	unsigned int i;
+
+	init_crowd();
+	for (i = 0; i < ARRAY_SIZE(crowd); i++)
+		crowd[i].shared = true;
+}
+
+static void downgrade(void)
+{
+	lm_downgrade(&entries[0].lock, LM_VALUE);
+}
+
+static void share(void)
+{
+	ex_assert(!want(0, &lm_share_forever), "does not share the key");
+	lm_unlock_shared(&entries[0]);
+}
+
+static void end_crowd_shared(void)
+{
+	ex_assert(lm_word_sharers(entries[0].lock.word.v) == ARRAY_SIZE(crowd) + 1,
+		  "the number of sharers is wrong");
+	entries[0].lock.word.v = LM_VALUE;
+	end();
 }
 #endif
 
@@ -192,6 +222,9 @@ const struct model models[] = {
 	LOCK_MODEL("crowd-dead", "the word dies under more waiters than one section sends away",
 		   .init = init_crowd, .body = { mark_dead, sent_away, sent_away_timed },
 		   .end = end_dead),
+	LOCK_MODEL("crowd-shared", "a downgrade lets in more than fit into one section",
+		   .init = init_crowd_shared, .body = { downgrade, share, share },
+		   .end = end_crowd_shared),
 };
 #else
 const struct model models[] = {
@@ -210,7 +243,7 @@ const struct model models[] = {
 	LOCK_MODEL("signal", "two waiters that signals interrupt, and one that stays",
 		   .init = init_signals, .body = { once, interruptible, interruptible, once }),
 	LOCK_MODEL("leave", "signals and timeouts", .init = init_signals,
-		   .body = { once, impatient, impatient, once }),
+		   .body = { twice, impatient, impatient }),
 	LOCK_MODEL("no-owner", "a lock that belongs to no task", .init = init_no_owner,
 		   .body = { disown, once, try_twice }),
 	LOCK_MODEL("mark-dead", "the word dies under three waiters", .init = init_held,
@@ -218,7 +251,7 @@ const struct model models[] = {
 	LOCK_MODEL("mark-dead-woken", "a waiter is woken for nothing while the word dies",
 		   .init = init_held, .body = { mark_dead, sent_away, wake_for_nothing },
 		   .end = end_dead),
-	LOCK_MODEL("shared", "two locks on one queue", .body = { once, both, once_b, timed }),
+	LOCK_MODEL("bucket", "two locks in one bucket", .body = { once, both, once_b, timed }),
 	LOCK_MODEL("row", "three in a row, and a waiter of another lock in their bucket",
 		   .body = { both, once, once, once_b }),
 	LOCK_MODEL("rows", "a row in a bucket whose first head is of another lock",
@@ -226,7 +259,7 @@ const struct model models[] = {
 	LOCK_MODEL("row-hand-off", "a waiter in a row is handed what others keep taking",
 		   .body = { thrice, once, once }),
 	LOCK_MODEL("head-leaves", "the head of a row leaves, woken or not: signal, timeout",
-		   .init = init_signals, .body = { once, impatient, once, timed }),
+		   .init = init_signals, .body = { once, interruptible, once, timed }),
 	LOCK_MODEL("heads-leave", "one head after the other leaves, with a waiter of another lock",
 		   .init = init_signals, .body = { both, impatient, interruptible, once_b }),
 	LOCK_MODEL("head-asks", "the head has asked for a hand-off, and leaves a row",

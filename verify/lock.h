@@ -6,10 +6,12 @@
 #include "keys.h"
 
 /* No row has more waiters than a crowd and all tasks. */
-#define MAX_ROW		(LM_WAKE_MOST + MAX_TASKS)
+#define MAX_ROW		(LM_SERVE_MOST + MAX_TASKS)
 
 /* The task in the critical section. */
 static struct task_struct *holder[NR_KEYS] __world;
+/* The tasks that share the key. */
+static u8 sharers[NR_KEYS] __world;
 /* By task, from 1: the key that it is about to get, from 1. */
 static u8 wants[MAX_TASKS + 1] __world;
 
@@ -52,7 +54,7 @@ static void init_buckets(bool own_buckets)
 
 	init_keys(own_buckets);
 	for (i = 0; i < NR_KEYS; i++) {
-		ex_register(&buckets[i].wq.lock.sync);
+		ex_register(&buckets[i].lock.sync);
 		ex_register(&entries[i].lock.word.sync);
 	}
 }
@@ -64,9 +66,32 @@ static void init(void)
 
 static void enter(unsigned int l)
 {
-	ex_assert(!holder[l], "two tasks hold one key");
+	ex_assert(!holder[l] && !sharers[l], "two tasks hold one key");
 	holder[l] = current;
 	ex_write(l);
+	if (!l)
+		ex_see_readers();
+}
+
+/* A task may read while others do, and what it read is that of the last that wrote. */
+static void enter_shared(unsigned int l)
+{
+	ex_assert(!holder[l], "one task holds a key that another one shares");
+	sharers[l]++;
+	ex_read(l);
+	if (!l)
+		ex_note_reader();
+}
+
+/* The last read, and then the unlock. */
+static void leave_shared(unsigned int l)
+{
+	ex_assert(sharers[l] && !holder[l], "one task holds a key that another one shares");
+	ex_read(l);
+	if (!l)
+		ex_note_reader();
+	sharers[l]--;
+	lm_unlock_shared(&entries[l]);
 }
 
 static void leave(unsigned int l)
@@ -114,9 +139,9 @@ static void end(void)
 	unsigned int i;
 
 	for (i = 0; i < NR_SLEEPER_BUCKETS; i++)
-		ex_assert(!lm_sleepers[i].waiters.first, "a task is left in the table of sleepers");
+		ex_assert(!lm_sleepers[i].sleepers.first, "a task is left in the table of sleepers");
 	for (i = 0; i < NR_KEYS; i++) {
-		ex_assert(list_empty(&buckets[i].wq.head), "a task is left on the queue");
+		ex_assert(list_empty(&buckets[i].heads), "a waiter is left in a row");
 		ex_assert(!(entries[i].lock.word.v & ~(LM_VERSION | LM_VALUE | LM_DEAD)),
 			  "a flag is left in a word");
 	}
@@ -130,6 +155,9 @@ static void check_row(const struct lm_waiter *head, u64 word)
 	unsigned int nr = 0;
 
 	ex_assert(head->head, "the first waiter is not the head");
+	ex_assert(head->result == LM_WAITING, "the head, though its wait is over");
+	ex_assert(head->task || (word & LM_HANDOFF), "a request is the head without HANDOFF");
+	ex_assert(head->task || lm_word_held(word), "the lock is free for a request, and not its");
 	ex_assert(head->woken == !!(word & LM_WOKEN), "WOKEN is wrong");
 	for (node = head->row.next; node != &head->row && nr < MAX_ROW; node = node->next, nr++) {
 		waiter = container_of(node, struct lm_waiter, row);
@@ -141,23 +169,33 @@ static void check_row(const struct lm_waiter *head, u64 word)
 	ex_assert(nr < MAX_ROW, "a row that leads nowhere");
 }
 
+/* What is to hold of a word at any time. */
+static void check_word(u64 word)
+{
+	ex_assert(!(word & LM_SHARED) || !(word & (LM_LOCKED | LM_DEAD)),
+		  "SHARED, and LOCKED or DEAD");
+	ex_assert(!(word & LM_SHARED) || (word & LM_OWNER), "shared by none");
+	ex_assert(lm_word_held(word) || !(word & LM_OWNER), "the owner of a free lock");
+}
+
 /* What the flags say, whenever the bucket is not being changed. */
 static void flags(void)
 {
-	const struct wait_queue_head *queue;
+	const struct lm_bucket *bucket;
 	const struct lm_waiter *waiter;
 	const struct list_head *node;
 	unsigned int i, heads;
 	u64 word;
 
 	for (i = 0; i < NR_KEYS; i++) {
-		queue = lm_bucket(&entries[i].lock);
-		if (queue->lock.holder)
+		bucket = lm_bucket(&entries[i].lock);
+		if (bucket->lock.holder)
 			continue;
 		heads = 0;
 		word = entries[i].lock.word.v;
-		for (node = queue->head.next; node != &queue->head; node = node->next) {
-			waiter = container_of(node, struct lm_waiter, wait.entry);
+		check_word(word);
+		for (node = bucket->heads.next; node != &bucket->heads; node = node->next) {
+			waiter = container_of(node, struct lm_waiter, turnstile);
 			if (waiter->lock != &entries[i].lock)
 				continue;
 			heads++;

@@ -69,7 +69,10 @@ struct op {
  * @spins: how often its time slice was asked about, which ends after three times
  * @rounds: of the spinning that it is at, see cpu_relax()
  * @quiet: its next read is no step of its own
- * @wakes: how many tasks it has woken in one section of a spin lock
+ * @heard: data, one bit each, that its releases pass on though it has not acquired them:
+ *	what the word passed on that it changed by a release (litmus/hand-off-shared)
+ * @locks: how many spin locks it holds
+ * @wakes: how many tasks it has woken, or chosen to wake, in one section of a spin lock
  */
 struct task_struct {
 	int pid;
@@ -85,6 +88,8 @@ struct task_struct {
 	u8 spins;
 	u8 rounds;
 	bool quiet;
+	u8 heard;
+	u8 locks;
 	u8 wakes;
 };
 
@@ -99,8 +104,13 @@ void ex_yield(enum op_kind kind, const char *what, const char *func, int line, s
 void ex_note(const char *what, const void *where, u64 old, u64 new);
 void ex_fail(const char *why);
 void ex_acquire(const struct sync *sync);
+void ex_hear(const struct sync *sync);
 void ex_release(struct sync *sync, bool add);
 void ex_write(unsigned int datum);
+void ex_read(unsigned int datum);
+/* Of one datum that several tasks read at a time: who writes to it comes after all of them. */
+void ex_note_reader(void);
+void ex_see_readers(void);
 /* The model's: a task reads or writes a word, or other memory that may have been freed. */
 void ex_access(const volatile void *where);
 
@@ -188,6 +198,8 @@ static inline bool ex_cmpxchg(atomic64_t *a, u64 *old, u64 new, enum ex_order or
 	}
 	if (order & EX_ACQUIRE)
 		ex_acquire(&a->sync);
+	else if (order & EX_RELEASE)
+		ex_hear(&a->sync);
 	if (order & EX_RELEASE)
 		ex_release(&a->sync, true);
 	ex_note("cmpxchg", a, a->v, new);
@@ -257,6 +269,7 @@ static inline void ex_spin_lock(spinlock_t *lock, const char *func, int line)
 	ex_yield(OP_LOCK, "spin_lock", func, line, lock, false, 1);
 	lock->holder = current;
 	ex_acquire(&lock->sync);
+	current->locks++;
 	current->wakes = 0;
 }
 
@@ -265,6 +278,7 @@ static inline void spin_unlock(spinlock_t *lock)
 	ex_assert(lock->holder == current, "drops a spin lock that it does not hold");
 	ex_release(&lock->sync, true);
 	lock->holder = NULL;
+	current->locks--;
 	current->wakes = 0;
 }
 
@@ -302,13 +316,26 @@ static inline long ex_schedule(long timeout, const char *func, int line)
 
 #define schedule_timeout(timeout)	ex_schedule(timeout, __func__, __LINE__)
 
+static inline void ex_count_wakes(void)
+{
+	ex_assert(!current->locks || current->wakes++ < EX_WAKE_MOST,
+		  "too many tasks to wake in one section");
+}
+
+/* Without a spin lock, which other tasks respect, it comes at any later time. */
 static inline void wake_up_process(struct task_struct *task)
 {
 	ex_assert(task >= tasks && task < tasks + MAX_TASKS, "wakes what is not a task");
-	ex_assert(current->wakes++ < EX_WAKE_MOST, "wakes too many tasks with interrupts off");
+	if (!current->locks)
+		ex_step("wakes a task");
+	ex_count_wakes();
 	ex_note("wakes", NULL, 0, task->pid);
 	task->state = TASK_RUNNING;
 }
+
+/* Tasks stay; but so does the order to wake one. */
+#define get_task_struct(task)		ex_count_wakes()
+#define put_task_struct(task)		((void)(task))
 
 void rcu_read_lock(void);
 void rcu_read_unlock(void);
@@ -317,7 +344,7 @@ void rcu_read_unlock(void);
  * Time: a timeout that ends at jiffy 1 may be over at any moment. So may a nap, if
  * the model has them; else patience is endless.
  */
-#define msecs_to_jiffies(ms)		(ex_naps & (1 << (current - tasks)) ? 0 : -1)
+#define msecs_to_jiffies(ms)		(ex_naps & (1 << (current - tasks)) ? 0 : MAX_SCHEDULE_TIMEOUT - 1)
 
 static inline unsigned long ex_jiffies(void)
 {

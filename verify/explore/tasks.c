@@ -142,18 +142,46 @@ void ex_acquire(const struct sync *sync)
 	see(sync->carries);
 }
 
+void ex_hear(const struct sync *sync)
+{
+	current->heard |= sync->carries & ~view();
+}
+
 void ex_release(struct sync *sync, bool add)
 {
-	sync->carries = view() | (add ? sync->carries : 0);
+	sync->carries = view() | current->heard | (add ? sync->carries : 0);
+}
+
+void ex_read(unsigned int datum)
+{
+	if (!(seen[datum] & (1 << (current - tasks))))
+		ex_fail("touches data without having seen the last write to it (a data race)");
+}
+
+/* Each task has a datum that it writes to when it reads. */
+void ex_note_reader(void)
+{
+	ex_write(MAX_DATA - MAX_TASKS + (current - tasks));
+}
+
+void ex_see_readers(void)
+{
+	int i;
+
+	for (i = 0; i < nr_tasks; i++) {
+		if (!(seen[MAX_DATA - MAX_TASKS + i] & (1 << (current - tasks))))
+			ex_fail("writes data without having seen the last read of it (a data race)");
+	}
 }
 
 void ex_write(unsigned int datum)
 {
 	int i;
 
-	if (!(seen[datum] & (1 << (current - tasks))))
-		ex_fail("touches data without having seen the last write to it (a data race)");
+	ex_read(datum);
 	seen[datum] = 1 << (current - tasks);
 	for (i = 0; i < nr_syncs; i++)
 		syncs[i]->carries &= ~(1 << datum);
+	for (i = 0; i < nr_tasks; i++)
+		tasks[i].heard &= ~(1 << datum);
 }

@@ -33,8 +33,10 @@ static void print_word(u64 w)
 	unsigned int i;
 
 	printf("%u", (u32)(w >> 32));
-	if (w >> 8 & 0xffffff)
-		printf(" owner %u", (u32)(w >> 8 & 0xffffff));
+	if (w & BIT_ULL(30))
+		printf(" shared by %u", (u32)(w >> 8 & 0x3fffff));
+	else if (w >> 8 & 0x3fffff)
+		printf(" owner %u", (u32)(w >> 8 & 0x3fffff));
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (w & (1 << i))
 			printf(" %s", flags[i]);

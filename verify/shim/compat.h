@@ -8,6 +8,7 @@
 typedef unsigned __int128 lm_u128;
 
 struct lm_owner_note { };
+#define lm_owner_forget(note)		((void)(note))
 
 #define LM_HAS_INT128			1
 #define LM_RHT_INSECURE_ELASTICITY

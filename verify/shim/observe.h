@@ -11,10 +11,13 @@
 
 #define lm_lockdep_init_entry(new)		do { } while (0)
 #define lm_lockdep_may_lock(map)		do { } while (0)
-#define lm_lockdep_may_lock_key(map, data, len)	do { } while (0)
+#define lm_lockdep_may_lock_key(map, data, len, whom)	((void)(whom))
 #define lm_lockdep_may_alloc(map)		do { } while (0)
 #define lm_lockdep_acquire(entry, mode, ip)	do { } while (0)
 #define lm_lockdep_release(entry, ip)		do { } while (0)
+#define lm_lockdep_release_shared(entry, ip)	do { } while (0)
+#define lm_lockdep_downgrade(entry, ip)		do { } while (0)
+#define lm_lockdep_upgrade(entry, ip)		do { } while (0)
 #define lm_note_reclaimed(entry)		do { } while (0)
 #define lm_note_contended(key, entry)		do { } while (0)
 #define lm_note_wait_begin()			0
@@ -22,17 +25,21 @@
 #define lm_report_refusal(key, err)		do { } while (0)
 #define lm_refuse_own(key)			(-EDEADLK)
 #define lm_debug_own(entry)			do { } while (0)
+#define lm_debug_owns(entry)			true
 #define lm_misused(entry, call)			false
+#define lm_misused_by_any(entry, call)		false
+#define lm_misused_shared(entry, call)		false
+#define lm_misused_unlock_shared(entry)		false
 #define lm_misused_unlock(entry)		false
 #define lm_check_owner_lives(waiter)		do { } while (0)
 
 static inline void lm_note_wait(const struct lm_key *key, struct lockmap_entry *entry,
-				const struct lm_waiter *waiter, int err)
+				const struct lm_sleeper *sleeper, int err)
 {
-	ex_assert(hlist_unhashed(&waiter->sleeper_node), "still in the table of sleepers");
-	/* A waiter that never was the head was never on it. */
-	ex_assert(!waiter->wait.entry.next || list_empty(&waiter->wait.entry),
-		  "still on the queue");
+	const struct lm_waiter *waiter = &sleeper->waiter;
+
+	ex_assert(hlist_unhashed(&sleeper->node), "still in the table of sleepers");
+	ex_assert(list_empty(&waiter->turnstile), "still on the list of heads");
 	ex_assert(list_empty(&waiter->row), "still in the row");
 	ex_assert(!waiter->head, "still the head");
 }

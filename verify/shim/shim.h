@@ -46,6 +46,7 @@ typedef unsigned int gfp_t;
 #define likely(x)		(x)
 #define unlikely(x)		(x)
 #define noinline		__attribute__((noinline))
+#define __must_check
 #define __maybe_unused		__attribute__((unused))
 #define __aligned(n)		__attribute__((aligned(n)))
 #define __section(name)		__attribute__((section(name)))
@@ -54,6 +55,7 @@ typedef unsigned int gfp_t;
 #define __rcu
 #define __releases(x)
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+#define sizeof_field(type, member)	sizeof(((type *)0)->member)
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
 #define struct_size(p, member, n)	(sizeof(*(p)) + sizeof(*(p)->member) * (n))
 #define EXPORT_SYMBOL_GPL(name)
@@ -79,9 +81,10 @@ static inline u64 get_unaligned_be64(const void *ptr)
 	return __builtin_bswap64(get_unaligned((const u64 *)ptr));
 }
 
-/* Hashes: the constant of linux/hash.h. No model asks for SipHash. */
+/* Hashes: the constant of linux/hash.h. No model asks for SipHash. A model may hash addresses. */
 #define GOLDEN_RATIO_64		0x61C8864680B583EBull
 #define hash_32(n, bits)	(n)
+#define hash_ptr(ptr, bits)	0
 /* Two buckets of sleepers are enough. Owner bits differ in the pid. */
 #define NR_SLEEPER_BUCKETS	2
 #define hash_64(n, bits)	((n) >> 8 & (NR_SLEEPER_BUCKETS - 1))
@@ -103,6 +106,7 @@ typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define PIDTYPE_PID		0
 #define find_pid_ns(nr, ns)	(nr)
 #define pid_task(nr, type)	(&tasks[(nr) - 1])
+#define in_serving_softirq()	(!in_task())
 #define might_sleep()		do { } while (0)
 #define num_online_cpus()	2
 
