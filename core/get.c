@@ -108,10 +108,12 @@ static __always_inline int lm_get_fast(struct lockmap *map, const void *data, vo
 /* What a call may do that reads a key, with @value or only whether there is one. */
 static void lm_may_read(struct lockmap *map, const void *data, size_t len, const void *value)
 {
-	bool locks = value && !IS_ERR_OR_NULL(map) && map->params.clone;
+	enum lm_waits_for whom = LM_FOR_EXCLUSIVE_HOLDER;
 
 	might_sleep();
-	lm_lockdep_may_lock_key(map, data, len, locks ? LM_FOR_ANY_HOLDER : LM_FOR_EXCLUSIVE_HOLDER);
+	if (value && !IS_ERR_OR_NULL(map) && map->params.clone)
+		whom = LM_FOR_ANY_HOLDER;
+	lm_lockdep_may_lock_key(map, data, len, whom);
 }
 
 int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)

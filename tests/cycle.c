@@ -8,6 +8,7 @@
  */
 #include <linux/delay.h>
 #include <linux/lockdep.h>
+#include <linux/math64.h>
 #include <linux/prandom.h>
 #include <linux/sched/signal.h>
 #include <linux/wait.h>
@@ -172,7 +173,7 @@ static void ended_waits_close_no_cycle(struct kunit *test)
 /* A chain of waiting tasks that is no cycle is never refused, however long it is. */
 static void long_chains_wait(struct kunit *test)
 {
-	const unsigned int size = slow_kernel() ? 500 : 5000;
+	const unsigned int size = small_kernel() ? 500 : 5000;
 	struct cycle *c = create_cycle(test, size);
 	struct lockmap_entry *last = lmtest_hold(test, c->map[(size - 1) % 2], size - 1);
 	struct worker *w = NULL;
@@ -291,7 +292,7 @@ static void play(struct kunit *test, unsigned int size, unsigned int rounds)
 	KUNIT_EXPECT_EQ_MSG(test, lmtest_sum_errors(test), 0, "cycle of %u", size);
 	KUNIT_EXPECT_EQ(test, lmtest_sum_counts(test), size * rounds);
 	kunit_info(test, "a cycle of %u tasks ends %llu us after the last one began to wait",
-		   size, c->fastest / NSEC_PER_USEC);
+		   size, div_u64(c->fastest, NSEC_PER_USEC));
 	if (!slow_kernel())
 		KUNIT_EXPECT_LE(test, c->fastest, CYCLE_ENDS_MS * NSEC_PER_MSEC);
 	end_cycle(test, c);
@@ -310,7 +311,7 @@ static void one_of_those_that_wait_at_once_is_refused(struct kunit *test)
 static void large_cycles_end_soon(struct kunit *test)
 {
 	play(test, 128, 12);
-	play(test, slow_kernel() ? 200 : 2000, 12);
+	play(test, small_kernel() ? 200 : 2000, 12);
 }
 
 static struct kunit_case cycle_cases[] = {

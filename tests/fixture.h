@@ -194,6 +194,12 @@ static inline bool slow_kernel(void)
 	       IS_ENABLED(CONFIG_PROVE_LOCKING);
 }
 
+/* Thousands of threads take too long, or too much memory, but in User Mode Linux. */
+static inline bool small_kernel(void)
+{
+	return slow_kernel() || !IS_ENABLED(CONFIG_UML);
+}
+
 /* A debug kernel may need a millisecond to allocate and free an entry. */
 static inline unsigned int scaled(unsigned int n)
 {

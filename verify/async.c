@@ -34,7 +34,7 @@ static bool in_function[MAX_TASKS] __world;
 /* Whether a request is freed when its function is called; else it may be cancelled. */
 static bool freed;
 
-static void granted(struct lockmap_request *req, struct lockmap_entry *entry)
+static void told(struct lockmap_request *req, struct lockmap_entry *entry)
 {
 	struct ask *ask = container_of(req, struct ask, req);
 	int me = current - tasks;
@@ -60,7 +60,7 @@ static void ask(struct ask *ask)
 	u64 number = 0;
 
 	ask->asked = true;
-	ask->req.granted = granted;
+	ask->req.granted = told;
 	entry = lockmap_lock_async(&map, &number, sizeof(number), &ask->req);
 	if (IS_ERR(entry)) {
 		ex_assert(PTR_ERR(entry) == -EINPROGRESS, "an unexpected error");

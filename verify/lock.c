@@ -157,7 +157,7 @@ static void downgrade(void)
 	lm_downgrade(&entries[0].lock, LM_VALUE);
 }
 
-static void share(void)
+static void share_once(void)
 {
 	ex_assert(!want(0, &lm_share_forever), "does not share the key");
 	lm_unlock_shared(&entries[0]);
@@ -223,7 +223,7 @@ const struct model models[] = {
 		   .init = init_crowd, .body = { mark_dead, sent_away, sent_away_timed },
 		   .end = end_dead),
 	LOCK_MODEL("crowd-shared", "a downgrade lets in more than fit into one section",
-		   .init = init_crowd_shared, .body = { downgrade, share, share },
+		   .init = init_crowd_shared, .body = { downgrade, share_once, share_once },
 		   .end = end_crowd_shared),
 };
 #else

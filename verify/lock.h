@@ -139,7 +139,7 @@ static void end(void)
 	unsigned int i;
 
 	for (i = 0; i < NR_SLEEPER_BUCKETS; i++)
-		ex_assert(!lm_sleepers[i].sleepers.first, "a task is left in the table of sleepers");
+		ex_assert(!lm_sleepers[i].sleepers.first, "a task is left in the table");
 	for (i = 0; i < NR_KEYS; i++) {
 		ex_assert(list_empty(&buckets[i].heads), "a waiter is left in a row");
 		ex_assert(!(entries[i].lock.word.v & ~(LM_VERSION | LM_VALUE | LM_DEAD)),

@@ -320,8 +320,8 @@ static void end(void)
 		ex_assert(slab[i].free == !!(word & LM_DEAD), "dead, and not free");
 		if (slab[i].free)
 			continue;
-		ex_assert(!(word & (LM_LOCKED | LM_SHARED | LM_OWNER | LM_WAITERS | LM_HANDOFF | LM_WOKEN)),
-			  "a flag is left in a word");
+		ex_assert(!(word & (LM_LOCKED | LM_SHARED | LM_OWNER | LM_WAITERS | LM_HANDOFF |
+				    LM_WOKEN)), "a flag is left in a word");
 		ex_assert(!!(word & LM_VALUE) == entry->has_value, "VALUE is wrong");
 		ex_assert((word & LM_VALUE) || (word & LM_IDLE),
 			  "an entry without a value is lost: not in the ring");

@@ -177,7 +177,7 @@ static void put_drop_a(void)
 
 /* Requests */
 
-static void granted(struct lockmap_request *req, struct lockmap_entry *entry)
+static void told(struct lockmap_request *req, struct lockmap_entry *entry)
 {
 	ex_assert(!ask.called, "granted twice");
 	ex_assert(!ask.cancelled, "granted, though it was cancelled");
@@ -196,7 +196,7 @@ static void ask_a(void)
 	struct lockmap_entry *entry;
 
 	ask.asked = true;
-	ask.req.granted = granted;
+	ask.req.granted = told;
 	lm_request_init(lm_request_waiter(&ask.req), NULL);
 	entry = lm_lock_request(&key, &ask.req);
 	if (IS_ERR(entry)) {

@@ -170,7 +170,9 @@ static void unshare_twice(void)
 
 static void end_full(void)
 {
-	ex_assert(entries[0].lock.word.v == (LM_SHARED | LM_VALUE | (LM_SHARE_MOST - 2 * LM_SHARE_ONE)),
+	u64 left = LM_SHARE_MOST - 2 * LM_SHARE_ONE;
+
+	ex_assert(entries[0].lock.word.v == (LM_SHARED | LM_VALUE | left),
 		  "the number of sharers is wrong");
 	entries[0].lock.word.v = LM_VALUE;
 	end();
@@ -178,44 +180,44 @@ static void end_full(void)
 
 const struct model models[] = {
 	LOCK_MODEL("share-two", "a reader and a writer, twice each",
-		    .body = { read_twice, write_twice }),
+		   .body = { read_twice, write_twice }),
 	LOCK_MODEL("share-three", "two readers and a writer, twice each",
-		    .body = { read_twice, read_twice, write_twice }),
+		   .body = { read_twice, read_twice, write_twice }),
 	LOCK_MODEL("share-four", "two readers and two writers",
-		    .body = { read_once, read_once, write_once, write_once }),
+		   .body = { read_once, read_once, write_once, write_once }),
 	LOCK_MODEL("share-readers", "three readers behind a writer",
-		    .body = { write_once, read_once, read_once, read_once }),
+		   .body = { write_once, read_once, read_once, read_once }),
 	LOCK_MODEL("share-together", "two readers get in together, also behind a writer",
-		    .body = { read_until_2, read_until_1 }),
+		   .body = { read_until_2, read_until_1 }),
 	LOCK_MODEL("share-served", "a reader behind another one, which stays until both are in",
 		   .init = init_held, .body = { unlock_held, read_until_3, read_and_mark }),
 	LOCK_MODEL("share-handed", "the same, where the first of them is handed the lock",
 		   .init = init_held, .body = { unlock_and_take, read_until_3, read_and_mark }),
 	LOCK_MODEL("share-behind", "a reader behind a writer that leaves", .init = init_signals,
-		    .body = { read_until_3, write_impatient, read_and_mark }),
+		   .body = { read_until_3, write_impatient, read_and_mark }),
 	LOCK_MODEL("share-leave", "writers and readers that leave", .init = init_signals,
-		    .body = { read_once, write_interruptible, read_timed, read_once }),
+		   .body = { read_once, write_interruptible, read_timed, read_once }),
 	LOCK_MODEL("share-turn", "no reader overtakes a writer that waits", .init = init_shared,
-		    .body = { shared_until_3, write_once, try_behind_writer }),
+		   .body = { shared_until_3, write_once, try_behind_writer }),
 	LOCK_MODEL("share-hand-off", "a writer is handed what others keep taking",
-		    .body = { write_twice, read_twice, write_once }),
+		   .body = { write_twice, read_twice, write_once }),
 	LOCK_MODEL("share-mixed", "tasks that read, then write",
-		    .body = { read_write, read_write, read_once }),
+		   .body = { read_write, read_write, read_once }),
 	LOCK_MODEL("downgrade", "a downgrade between readers and writers",
-		    .body = { downgrade, read_once, write_once }),
+		   .body = { downgrade, read_once, write_once }),
 	LOCK_MODEL("downgrade-lets-in", "a downgrade lets those in who wait to share",
-		    .body = { downgrade_until_2_3, read_and_mark, read_and_mark }),
+		   .body = { downgrade_until_2_3, read_and_mark, read_and_mark }),
 	LOCK_MODEL("downgrade-row", "two downgrades, and a reader that leaves",
-		    .body = { downgrade, downgrade, read_timed }),
+		   .body = { downgrade, downgrade, read_timed }),
 	LOCK_MODEL("upgrade", "two readers that try to write, and a writer",
-		    .body = { upgrade_unlock, upgrade_downgrade, write_once }),
+		   .body = { upgrade_unlock, upgrade_downgrade, write_once }),
 	LOCK_MODEL("upgrade-readers", "the same with a reader in the place of the writer",
-		    .body = { upgrade_unlock, upgrade_downgrade, read_once }),
+		   .body = { upgrade_unlock, upgrade_downgrade, read_once }),
 	LOCK_MODEL("share-full", "as many share the key as can, and two more want to",
-		    .init = init_full, .body = { unshare_twice, read_once, read_once },
-		    .end = end_full),
+		   .init = init_full, .body = { unshare_twice, read_once, read_once },
+		   .end = end_full),
 	LOCK_MODEL("share-full-writer", "the same, with one that leaves", .init = init_full,
-		    .body = { unshare_twice, read_once, read_timed }, .end = end_full),
+		   .body = { unshare_twice, read_once, read_timed }, .end = end_full),
 };
 
 const int nr_models = ARRAY_SIZE(models);

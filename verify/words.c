@@ -81,7 +81,8 @@ static void check_shared(u64 old, u64 set)
 		check((new & (OF_ROW | UNUSED)) == (old & (OF_ROW | UNUSED)),
 		      "an unshare leaves these alone");
 		check(count(new) == count(old) - 1, "an unshare takes one away");
-		check(!!(new & LM_SHARED) == !lm_word_one_holder(old), "the last one frees the key");
+		check(!!(new & LM_SHARED) == !lm_word_one_holder(old),
+		      "the last one frees the key");
 		check((new & LM_SHARED) ? only(old, new, LM_OWNER) :
 		      !!(new & LM_IDLE) == !!((old | set) & LM_IDLE), "the last one sets IDLE");
 		check(!(old & LM_VALUE) == !(set & LM_VALUE) || !(set & LM_IDLE) ||
@@ -129,7 +130,8 @@ static void check_acquire(u64 old, u64 owner)
 	if (lm_acquire_shared(&lock, old)) {
 		check(!sound(old) || !(old & (LM_LOCKED | LM_DEAD)),
 		      "only what is shared or free can be shared");
-		check(!(old & LM_SHARED) || !(old & LM_WAITERS), "nobody joins past those who wait");
+		check(!(old & LM_SHARED) || !(old & LM_WAITERS),
+		      "nobody joins past those who wait");
 		check(!(old & LM_SHARED) || count(old) != count(LM_SHARE_MOST),
 		      "as many share as fit");
 		check(lock.word.v == lm_word_shared(old), "one more shares the key");

@@ -344,7 +344,8 @@ void rcu_read_unlock(void);
  * Time: a timeout that ends at jiffy 1 may be over at any moment. So may a nap, if
  * the model has them; else patience is endless.
  */
-#define msecs_to_jiffies(ms)		(ex_naps & (1 << (current - tasks)) ? 0 : MAX_SCHEDULE_TIMEOUT - 1)
+#define ex_takes_naps()			(ex_naps & (1 << (current - tasks)))
+#define msecs_to_jiffies(ms)		(ex_takes_naps() ? 0 : MAX_SCHEDULE_TIMEOUT - 1)
 
 static inline unsigned long ex_jiffies(void)
 {

@@ -170,7 +170,7 @@ void ex_see_readers(void)
 
 	for (i = 0; i < nr_tasks; i++) {
 		if (!(seen[MAX_DATA - MAX_TASKS + i] & (1 << (current - tasks))))
-			ex_fail("writes data without having seen the last read of it (a data race)");
+			ex_fail("writes data without having seen its last reader (a data race)");
 	}
 }
 
