@@ -274,7 +274,7 @@ static void absent_keys_are_reclaimed(struct kunit *test)
 	if (slow_kernel())
 		return;
 	/* Entries take 50 bytes at least. */
-	KUNIT_EXPECT_LT(test, (s64)(before.freeram - after.freeram) * (s64)PAGE_SIZE,
+	KUNIT_EXPECT_LT(test, ((s64)before.freeram - (s64)after.freeram) * (s64)PAGE_SIZE,
 			(s64)nr * 50 / 2);
 }
 
