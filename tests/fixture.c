@@ -146,6 +146,23 @@ struct lockmap_entry *lmtest_hold(struct kunit *test, struct lockmap *map, u64 n
 	return entry;
 }
 
+/* The same, to share it. */
+const struct lockmap_entry *lmtest_hold_shared(struct kunit *test, struct lockmap *map, u64 n)
+{
+	const struct lockmap_entry *entry = share_nr(map, n);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	return entry;
+}
+
+/* The value of a shared key; 0 if it has none. */
+u64 lmtest_shared_value(const struct lockmap_entry *entry)
+{
+	const u64 *value = lockmap_entry_value_shared(entry);
+
+	return value ? *value : 0;
+}
+
 const char * const lmtest_op_name[NR_OPS] = {
 	[OP_LOCK] = "lock",
 	[OP_LOCK_INTERRUPTIBLE] = "lock_interruptible",

@@ -149,6 +149,8 @@ void *lmtest_zalloc(struct kunit *test, size_t size);
 /* Locks. */
 
 struct lockmap_entry *lmtest_hold(struct kunit *test, struct lockmap *map, u64 n);
+const struct lockmap_entry *lmtest_hold_shared(struct kunit *test, struct lockmap *map, u64 n);
+u64 lmtest_shared_value(const struct lockmap_entry *entry);
 struct lockmap_entry *lmtest_lock_by(struct lockmap *map, enum op op, const void *key, size_t len,
 				     unsigned long timeout, struct lockmap_batch **batch);
 void lmtest_unlock_by(enum op op, struct lockmap_entry *entry, struct lockmap_batch *batch);

@@ -7,21 +7,6 @@
 
 #include "worker.h"
 
-static const struct lockmap_entry *must_share(struct kunit *test, struct lockmap *map, u64 n)
-{
-	const struct lockmap_entry *entry = share_nr(map, n);
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	return entry;
-}
-
-static u64 shared_value(const struct lockmap_entry *entry)
-{
-	const u64 *value = lockmap_entry_value_shared(entry);
-
-	return value ? *value : 0;
-}
-
 /* Lock the key exclusively, again and again, and count in its value. */
 static int count_in_value(struct worker *w)
 {
@@ -65,7 +50,7 @@ static void downgrade_leaves_no_gap(struct kunit *test)
 		lockmap_entry_disown_shared(shared);
 		wrong += get_nr(map, 5, &got) || got != now;
 		wrong += trylock_error(map, 5) != -EBUSY;
-		wrong += shared_value(shared) != now;
+		wrong += lmtest_shared_value(shared) != now;
 		lockmap_unlock_shared(shared);
 		resched_if_needed();
 	}
@@ -133,7 +118,7 @@ static void downgraded_key_has_its_value(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, contains_nr(map, 5), present);
 	}
 	/* the value goes between an upgrade and a downgrade */
-	entry = lockmap_try_upgrade(must_share(test, map, 5));
+	entry = lockmap_try_upgrade(lmtest_hold_shared(test, map, 5));
 	KUNIT_ASSERT_NOT_NULL(test, entry);
 	KUNIT_EXPECT_TRUE(test, lockmap_entry_remove(entry, NULL));
 	shared = lockmap_downgrade(entry);
@@ -153,8 +138,8 @@ static void upgrade(struct kunit *test)
 	struct worker *w;
 
 	for (unsigned int waited_for = 0; waited_for < 2; waited_for++) {
-		shared = must_share(test, map, 5);
-		other = must_share(test, map, 5);
+		shared = lmtest_hold_shared(test, map, 5);
+		other = lmtest_hold_shared(test, map, 5);
 		w = waited_for ? lmtest_start_op(test, map, OP_LOCK, 5, 0) : NULL;
 		if (w)
 			lmtest_expect_waiting(test, w);
@@ -234,12 +219,12 @@ static void shared_entry_is_not_evicted(struct kunit *test)
 
 	/* It is in the ring when it is shared. */
 	KUNIT_EXPECT_EQ(test, share_error(map, 5), 0);
-	shared = must_share(test, map, 5);
+	shared = lmtest_hold_shared(test, map, 5);
 	for (u64 n = 10; n < 10 + scaled(5000); n++)
 		failures += share_error(map, n) || trylock_error(map, n);
 	KUNIT_EXPECT_EQ(test, failures, 0);
 	KUNIT_EXPECT_EQ(test, trylock_error(map, 5), -EBUSY);
-	again = must_share(test, map, 5);
+	again = lmtest_hold_shared(test, map, 5);
 	KUNIT_EXPECT_PTR_EQ(test, again, shared);
 	lockmap_unlock_shared(again);
 	lockmap_unlock_shared(shared);

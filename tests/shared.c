@@ -18,21 +18,6 @@
 /* So many waiters are let in at once; see LM_SERVE_MOST in core/turnstile.c. */
 #define SERVED_AT_ONCE	16
 
-static const struct lockmap_entry *must_share(struct kunit *test, struct lockmap *map, u64 n)
-{
-	const struct lockmap_entry *entry = share_nr(map, n);
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	return entry;
-}
-
-static u64 shared_value(const struct lockmap_entry *entry)
-{
-	const u64 *value = lockmap_entry_value_shared(entry);
-
-	return value ? *value : 0;
-}
-
 /* While a key is shared, others share it, and nobody has it exclusively, or gives it a value. */
 static void holders_share_a_key(struct kunit *test)
 {
@@ -52,7 +37,7 @@ static void holders_share_a_key(struct kunit *test)
 		if (present)
 			KUNIT_EXPECT_EQ(test, insert_nr(map, 5, 50), 0);
 		for (unsigned int t = 0; t < ARRAY_SIZE(entry); t++) {
-			entry[t] = must_share(test, map, 5);
+			entry[t] = lmtest_hold_shared(test, map, 5);
 			KUNIT_EXPECT_PTR_EQ(test, entry[t], entry[0]);
 		}
 		for (enum op share = NR_LOCK_OPS; share < NR_SHARE_OPS; share++) {
@@ -60,7 +45,7 @@ static void holders_share_a_key(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, lmtest_join(test, w), 0);
 		}
 		KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(entry[0], NULL)), 5);
-		KUNIT_EXPECT_EQ(test, shared_value(entry[0]), present ? 50 : 0);
+		KUNIT_EXPECT_EQ(test, lmtest_shared_value(entry[0]), present ? 50 : 0);
 		KUNIT_EXPECT_EQ(test, !!lockmap_entry_value_shared(entry[0]), present);
 		KUNIT_EXPECT_EQ(test, trylock_error(map, 5), -EBUSY);
 		w = lmtest_start_op(test, map, OP_LOCK_TIMEOUT, 5, 2);
@@ -187,7 +172,7 @@ static void play_turn(struct kunit *test, enum turn turn, unsigned int nr)
 	u64 key = key_of(5);
 
 	if (turn == TURN_CANCEL) {
-		shared = must_share(test, map, 5);
+		shared = lmtest_hold_shared(test, map, 5);
 		KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_lock_async(map, &key, sizeof(key), &req)),
 				-EINPROGRESS);
 	} else {
@@ -241,7 +226,7 @@ static void readers_do_not_overtake_a_writer(struct kunit *test)
 
 	for (enum op op = 0; op < NR_LOCK_OPS; op++) {
 		struct room *room = create_room(test, 1);
-		const struct lockmap_entry *shared = must_share(test, map, 5);
+		const struct lockmap_entry *shared = lmtest_hold_shared(test, map, 5);
 		struct worker *writer, *reader, *w;
 
 		writer = queue_visitor(test, map, op, room);
@@ -275,7 +260,7 @@ static void writer_that_leaves_lets_readers_in(struct kunit *test)
 
 		if (op_shares(end->op))
 			continue;
-		shared = must_share(test, map, 5);
+		shared = lmtest_hold_shared(test, map, 5);
 		writer = lmtest_start_op(test, map, end->op, 5, end->sig ? PATIENCE : HZ / 4);
 		lmtest_expect_waiting(test, writer);
 		for (unsigned int t = 0; t < nr; t++) {
@@ -313,7 +298,7 @@ static void readers_do_not_wait_for_sharers(struct kunit *test)
 	struct worker *writer, *w;
 
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 5, 50), 0);
-	shared = must_share(test, map, 5);
+	shared = lmtest_hold_shared(test, map, 5);
 	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(reads); i++) {
 		enum op op = reads[i % ARRAY_SIZE(reads)];
 
@@ -329,7 +314,7 @@ static void readers_do_not_wait_for_sharers(struct kunit *test)
 
 	/* walks give the value to be written */
 	for (unsigned int i = 0; i < ARRAY_SIZE(walks); i++) {
-		shared = must_share(test, map, 5);
+		shared = lmtest_hold_shared(test, map, 5);
 		w = lmtest_start_op(test, map, walks[i], 5, 0);
 		lmtest_expect_waiting(test, w);
 		lockmap_unlock_shared(shared);
