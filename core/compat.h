@@ -261,4 +261,37 @@ static inline void lm_shrinker_destroy(struct shrinker *shrinker)
 }
 #endif
 
+/*
+ * For the sample that has a disk, which includes linux/blkdev.h. 6.9: a disk is made with
+ * its limits, of which the sample sets the size of blocks and chunks. 6.11: what the
+ * queue can do is one of them.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 9, 0)
+#define lm_disk_alloc(limits)	blk_alloc_disk(limits, NUMA_NO_NODE)
+#else
+#define lm_disk_alloc(limits)								\
+({											\
+	struct gendisk *__disk = blk_alloc_disk(NUMA_NO_NODE) ?: ERR_PTR(-ENOMEM);	\
+											\
+	if (!IS_ERR(__disk)) {								\
+		blk_queue_logical_block_size(__disk->queue, (limits)->logical_block_size); \
+		blk_queue_chunk_sectors(__disk->queue, (limits)->chunk_sectors);	\
+	}										\
+	__disk;										\
+})
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+#define LM_DISK_FEATURES	\
+	.features = BLK_FEAT_WRITE_CACHE | BLK_FEAT_FUA | BLK_FEAT_STABLE_WRITES,
+#define lm_disk_set_features(disk)	do { } while (0)
+#else
+#define LM_DISK_FEATURES
+#define lm_disk_set_features(disk)							\
+do {											\
+	blk_queue_write_cache((disk)->queue, true, true);				\
+	blk_queue_flag_set(QUEUE_FLAG_STABLE_WRITES, (disk)->queue);			\
+} while (0)
+#endif
+
 #endif /* _LOCKMAP_CORE_COMPAT_H */

@@ -31,11 +31,12 @@
 #include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/numa.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
 #include "cell.h"
-#include "compat.h"
+#include "core/compat.h"
 #include "lockmap.h"
 
 #define RESERVE		64	/* bios that go on when there is no memory */
@@ -340,13 +341,24 @@ static int open_lower(void)
 	return 0;
 }
 
+/*
+ * Bios are of whole blocks, and bio_split_to_limits() splits them where a cell ends. The
+ * disk has a write cache, as the device below may have one. Pages are not to change
+ * while they are written, since their checksum is taken before.
+ */
 static int make_disk(void)
 {
+	struct queue_limits limits = {
+		.logical_block_size = BLOCK_BYTES,
+		.chunk_sectors = CELL_SECTORS,
+		LM_DISK_FEATURES
+	};
 	int err;
 
-	disk = alloc_disk_of_chunks(BLOCK_BYTES, CELL_SECTORS);
+	disk = lm_disk_alloc(&limits);
 	if (IS_ERR(disk))
 		return PTR_ERR(disk);
+	lm_disk_set_features(disk);
 	strscpy(disk->disk_name, KBUILD_MODNAME, sizeof(disk->disk_name));
 	disk->fops = &blockcells_ops;
 	disk->flags |= GENHD_FL_NO_PART;
