@@ -6,10 +6,13 @@
  * parameter wait_buckets=1 makes sure of that; with more buckets the cases pass
  * for a weaker reason, and say so.
  *
- * Times are the lower quartile of some: other guests of the machine take its CPUs away,
- * and now and then a task to be woken is awake already.
+ * A time is the lower quartile of a round, since now and then a task to be woken is
+ * awake already; and the best of some rounds, since other guests of the machine take
+ * its CPUs away.
  */
 #include <linux/ktime.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
 #include <linux/sched/signal.h>
 #include <linux/sort.h>
 
@@ -17,6 +20,7 @@
 
 #define CROWD		(small_kernel() ? 200 : 8000)
 #define SAMPLES		20
+#define ROUNDS		5
 
 /* Keys that the case itself holds: the crowd waits for one of them, single tasks for the other. */
 enum {
@@ -24,8 +28,11 @@ enum {
 	QUIET,
 };
 
-/* A time may be twice as long with the crowd, and so many ns longer for the clock's sake. */
-#define SLACK_NS	5000
+/*
+ * A time may be twice as long with the crowd, and so many ns longer for the caches' and
+ * the clock's sake. To look at each of 8000 waiters takes hundreds of microseconds.
+ */
+#define SLACK_NS	10000
 
 static struct lockmap *create_map(struct kunit *test)
 {
@@ -69,8 +76,7 @@ static u64 lower_quartile(u64 *times)
 	return times[SAMPLES / 4];
 }
 
-/* How long the unlock of a key takes for which one task waits. */
-static u64 time_unlock(struct kunit *test, struct lockmap *map)
+static u64 time_unlock_once(struct kunit *test, struct lockmap *map)
 {
 	struct lockmap_entry *entry;
 	u64 times[SAMPLES], start;
@@ -88,6 +94,16 @@ static u64 time_unlock(struct kunit *test, struct lockmap *map)
 	return lower_quartile(times);
 }
 
+/* How long the unlock of a key takes for which one task waits. */
+static u64 time_unlock(struct kunit *test, struct lockmap *map)
+{
+	u64 best = U64_MAX;
+
+	for (unsigned int i = 0; i < ROUNDS; i++)
+		best = min(best, time_unlock_once(test, map));
+	return best;
+}
+
 static void unlock_beside_a_crowd(struct kunit *test)
 {
 	struct lockmap *map = create_map(test);
@@ -101,7 +117,7 @@ static void unlock_beside_a_crowd(struct kunit *test)
 }
 
 /* Measure the way into a queue and out of it again. Return: 0 if no key was free. */
-static int visit_queue(struct worker *w)
+static int visit_queue_once(struct worker *w)
 {
 	u64 times[SAMPLES], start, key = key_of(w->key);
 	int err = -ETIMEDOUT;
@@ -113,8 +129,18 @@ static int visit_queue(struct worker *w)
 	}
 	if (err != -ETIMEDOUT)
 		return -EFAULT;
-	w->longest = lower_quartile(times);
+	w->longest = min(w->longest, lower_quartile(times));
 	return 0;
+}
+
+static int visit_queue(struct worker *w)
+{
+	int err = 0;
+
+	w->longest = U64_MAX;
+	for (unsigned int i = 0; i < ROUNDS && !err; i++)
+		err = visit_queue_once(w);
+	return err;
 }
 
 /* Another task does it, for this one holds the keys. */
