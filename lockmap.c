@@ -58,6 +58,8 @@
 /* What callers do with keys */
 #include "core/acquire.c"	/* the ways to lock and unlock */
 #include "core/shared.c"	/* sharing a key */
+#include "core/present.c"	/* locking a key that has a value */
+#include "core/reference.c"	/* from a value to its entry, and to the lock */
 #include "core/prealloc.c"	/* locking with memory of the caller's */
 #include "core/async.c"		/* locking without a task that waits */
 #include "core/get.c"		/* get, contains, insert, remove: one key in one call */

@@ -39,9 +39,12 @@
  *                                         one who waits
  *   lockmap_lock_async()    takes it      the request   the request   the request
  *                                         waits         waits         waits
+ *   lockmap_lock_present(), as lock() and trylock() if the key has a value, or is
+ *   lockmap_trylock_present() held exclusively; else -ENOENT
  *   lockmap_get()           reads         reads; with   waits         -EDEADLK
  *                                         a clone, as
  *                                         lock_shared()
+ *   lockmap_tryget()        reads         reads         -EBUSY        -EBUSY
  *   lockmap_insert(),       do it         wait          wait          -EDEADLK
  *   lockmap_remove(),
  *   a walk at this key
@@ -75,8 +78,9 @@
  * Keys are compared and hashed as bytes, padding included: clear a struct before
  * its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen() bytes;
  * the zero at its end is not stored, so print a key with %.*s. Values are bytes as
- * well. They are aligned to LOCKMAP_VALUE_ALIGN, stay where they are while their
- * key is locked, and may be copied to and from user space in place.
+ * well. They are aligned to LOCKMAP_VALUE_ALIGN, and may be copied to and from user
+ * space in place. As long as a key has a value, its entry, the key and the value stay
+ * where they are, whether the key is locked or not: see lockmap_value_entry().
  */
 #ifndef _LOCKMAP_H
 #define _LOCKMAP_H
@@ -92,6 +96,7 @@
 
 struct lockmap;
 struct lockmap_entry;
+struct lockmap_prealloc;
 
 /** define LOCKMAP_MAX_KEY_LEN - The longest key that a map can be made for, in bytes. */
 #define LOCKMAP_MAX_KEY_LEN	4096
@@ -226,8 +231,7 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct loc
  * No key may be held and no call on the map may be in progress. If a key is
  * held all the same, a WARN tells the map's name, the number of keys held, and how
  * many of them by tasks that have ended; and the map is leaked rather than freed
- * under its users. Entries made by
- * lockmap_entry_alloc() have to be used or freed before.
+ * under its users. Memory of lockmap_prealloc() has to be used or freed before.
  *
  * Context: Process context. May sleep.
  */
@@ -309,46 +313,156 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
 struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
 
 /**
- * lockmap_entry_alloc() - allocate the memory that locking a key may need
+ * lockmap_prealloc() - allocate the memory that locking a key may need
  * @map: the map
- * @key: the key's bytes, copied
- * @len: length of the key, in bytes
  * @gfp: how to allocate
  *
+ * To be kept in reserve: it serves for any key of the map, also for one of
+ * &lockmap_params.key_len bytes.
+ *
  * Context: As @gfp says.
- * Return: an entry for lockmap_lock_prealloc() or lockmap_entry_free();
- * ERR_PTR(-EINVAL) for a wrong @len, a %NULL or a refused @gfp (see
+ * Return: memory for one call of lockmap_lock_prealloc() with this map, or for
+ * lockmap_prealloc_free(); ERR_PTR(-EINVAL) for a %NULL or a refused @gfp (see
  * &lockmap_params.gfp); ERR_PTR(-ENOMEM).
  */
-struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *key, size_t len,
-					  gfp_t gfp);
+struct lockmap_prealloc * __must_check lockmap_prealloc(struct lockmap *map, gfp_t gfp);
 
 /**
- * lockmap_entry_free() - give back an entry that was not used
- * @new: from lockmap_entry_alloc(); %NULL and error pointers are ignored
+ * lockmap_prealloc_free() - give back memory that was not used
+ * @pre: from lockmap_prealloc(); %NULL and error pointers are ignored
  *
  * Context: Process context or softirq.
  */
-void lockmap_entry_free(struct lockmap_entry *new);
+void lockmap_prealloc_free(struct lockmap_prealloc *pre);
 
 /**
  * lockmap_lock_prealloc() - lock a key without asking for memory
  * @map: the map
- * @new: from lockmap_entry_alloc() with this @map; consumed, also on error
+ * @key: the key's bytes; not needed after the return
+ * @len: length of the key, in bytes
+ * @pre: the address of a pointer from lockmap_prealloc() with this @map. The pointer is
+ *	set to %NULL when the memory was needed, which is when the map had no entry for
+ *	the key; else, and on an error, the memory is the caller's still
  *
  * For paths that must not fail for memory: I/O completion in a worker, rollback,
- * writeback. If the table behind the map is full, which is when it has more keys
- * than buckets, and (before Linux 7.2) there is no memory to make it larger, this
- * waits until the table's own worker, which allocates with %GFP_KERNEL, has made
- * it larger.
+ * writeback. Nor does it wait for memory: while the table behind the map gets none to
+ * grow, its chains become longer, until a worker has made it larger. There is one
+ * exception. An insertion that makes a table larger, and gets no memory in one piece
+ * for more than 512 buckets, makes a table of single pages. If such a table lacks
+ * the page that the key belongs in, and there is none, this waits until the table's
+ * worker, which allocates with %GFP_KERNEL, has made another table.
  *
  * Context: Process context. May sleep, uninterruptibly.
- * Return: the entry for @new's key, locked: @new itself, or the entry that the
- * map had already; ERR_PTR(-EDEADLK) as lockmap_lock(); ERR_PTR(-EINVAL) when
- * @new is %NULL, an error pointer (which is returned as it is), or of another
- * map.
+ * Return: the entry, locked; ERR_PTR(-EDEADLK) as lockmap_lock(); ERR_PTR(-EINVAL) for a
+ * wrong @len or a %NULL, also at @pre, for an error pointer there, or for memory of
+ * another map.
  */
-struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new);
+struct lockmap_entry * __must_check lockmap_lock_prealloc(struct lockmap *map, const void *key,
+							  size_t len,
+							  struct lockmap_prealloc **pre);
+
+/**
+ * lockmap_lock_present() - lock a key that has a value
+ * @map: the map
+ * @key: the key's bytes; not needed after the return
+ * @len: length of the key, in bytes
+ *
+ * For a key that has none this returns at once, unless somebody holds it exclusively:
+ * that one may be about to put a value in, and is waited for. Allocates nothing, and
+ * leaves nothing behind for a key that has no value.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: the entry, locked, with a value; ERR_PTR(-ENOENT) when the key has none; else
+ * an error as lockmap_lock() gives it, but never -ENOMEM.
+ */
+struct lockmap_entry * __must_check lockmap_lock_present(struct lockmap *map, const void *key,
+							 size_t len);
+
+/**
+ * lockmap_lock_present_killable() - lock a key that has a value, unless the task is killed
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_lock_present(), and ERR_PTR(-EINTR).
+ */
+struct lockmap_entry * __must_check lockmap_lock_present_killable(struct lockmap *map,
+								  const void *key, size_t len);
+
+/**
+ * lockmap_trylock_present() - lock a key that has a value, if it is free
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ *
+ * Context: Process context or softirq, with spinlocks held or not. Never sleeps, and
+ * allocates nothing.
+ * Return: the entry, locked, with a value; ERR_PTR(-ENOENT) when the key has none;
+ * ERR_PTR(-EBUSY) when it has one, or may just get one, and is held;
+ * ERR_PTR(-EINVAL) for a wrong @len or a %NULL.
+ */
+struct lockmap_entry * __must_check lockmap_trylock_present(struct lockmap *map, const void *key,
+							    size_t len);
+
+/**
+ * lockmap_value_entry() - the entry of a value
+ * @value: the address of a value in a map: from lockmap_entry_value() or its kin
+ *
+ * As long as a key has a value, its entry, the key and the value stay where they are,
+ * whether the key is locked or not. So a caller may keep the address of a value, in a
+ * list of its own for example, if it makes sure that nobody removes the value
+ * meanwhile: with a count in the value that those who remove respect, say. This gives
+ * no right to read or write the value: lock the key for that, with
+ * lockmap_entry_lock().
+ *
+ * Context: Any. Looks at nothing.
+ * Return: the entry, for lockmap_entry_key(), lockmap_entry_lock() and
+ * lockmap_entry_trylock().
+ */
+struct lockmap_entry *lockmap_value_entry(const void *value);
+
+/**
+ * lockmap_entry_lock() - lock a key again, by its entry
+ * @entry: the entry of a key whose value is there, and is not removed before this returns:
+ *	see lockmap_value_entry()
+ *
+ * Looks nothing up, and allocates nothing. If the value is gone all the same, then that is
+ * told by a WARN at best; and the entry may be another key's by then.
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: 0 when it is locked, for lockmap_unlock(); -EDEADLK as lockmap_lock(); -ENOENT
+ * with a WARN when the entry is no key's any more.
+ */
+int __must_check lockmap_entry_lock(struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_lock_killable() - lock a key by its entry, unless the task is killed
+ * @entry: the entry, as for lockmap_entry_lock()
+ *
+ * Context: Process context. May sleep.
+ * Return: as lockmap_entry_lock(), and -EINTR.
+ */
+int __must_check lockmap_entry_lock_killable(struct lockmap_entry *entry);
+
+/**
+ * lockmap_entry_lock_timeout() - lock a key by its entry, or give up after a while
+ * @entry: the entry, as for lockmap_entry_lock()
+ * @timeout: how long to wait, in jiffies; 0 not to wait
+ *
+ * Context: Process context. May sleep, uninterruptibly.
+ * Return: as lockmap_entry_lock(), and -ETIMEDOUT.
+ */
+int __must_check lockmap_entry_lock_timeout(struct lockmap_entry *entry, unsigned long timeout);
+
+/**
+ * lockmap_entry_trylock() - lock a key by its entry, if it is free
+ * @entry: the entry, as for lockmap_entry_lock()
+ *
+ * Context: Process context or softirq, with spinlocks held or not. Never sleeps.
+ * Return: true when it is locked, for lockmap_unlock(): for no task, in softirq.
+ */
+bool __must_check lockmap_entry_trylock(struct lockmap_entry *entry);
 
 /**
  * lockmap_unlock() - unlock a key
@@ -572,12 +686,14 @@ void lockmap_entry_disown(struct lockmap_entry *entry);
 
 /**
  * lockmap_entry_key() - the key of an entry
- * @entry: the entry, locked by the caller
+ * @entry: the entry, locked or shared by the caller; or kept by its value, see
+ *	lockmap_value_entry()
  * @len: set to the key's length if not %NULL
  *
  * Context: Any that may hold the entry.
- * Return: the key's bytes, with no zero at their end, valid until the unlock. %NULL
- * and 0 bytes if CONFIG_LOCKMAP_DEBUG finds that the caller does not hold the entry.
+ * Return: the key's bytes, with no zero at their end, valid until the unlock, and as
+ * long as the key has a value. %NULL and 0 bytes if CONFIG_LOCKMAP_DEBUG finds that
+ * neither the caller nor a value keeps the entry.
  */
 const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len);
 
@@ -643,6 +759,25 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
  * %NULL; -EDEADLK as lockmap_lock().
  */
 int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
+
+/**
+ * lockmap_tryget() - copy a key's value out, if that needs no waiting
+ * @map: the map
+ * @key: the key's bytes
+ * @len: length of the key, in bytes
+ * @value: where to copy the value, undefined after an error; %NULL only to ask
+ *
+ * Takes no lock and allocates nothing. In an RCU read side section a value that is a
+ * pointer may be followed, to an object that &lockmap_params.release frees with
+ * kfree_rcu(); the object may have been removed from the map by then.
+ *
+ * Context: Process context or softirq, with spinlocks held or not, in RCU read side
+ * sections too. Never sleeps.
+ * Return: 0; -ENOENT when the key has no value; -EBUSY when the key is held exclusively, or
+ * changed at each of some looks at it; -EOPNOTSUPP when the map has
+ * &lockmap_params.clone, unless @value is %NULL; -EINVAL for a wrong @len or a %NULL.
+ */
+int lockmap_tryget(struct lockmap *map, const void *key, size_t len, void *value);
 
 /**
  * lockmap_contains() - whether a key has a value
@@ -911,7 +1046,7 @@ static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batc
  * no_free_ptr() before it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
-DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))
+DEFINE_FREE(lockmap_prealloc_free, struct lockmap_prealloc *, lockmap_prealloc_free(_T))
 DEFINE_FREE(lockmap_unlock, struct lockmap_entry *, lockmap_unlock(_T))
 DEFINE_FREE(lockmap_unlock_shared, const struct lockmap_entry *, lockmap_unlock_shared(_T))
 DEFINE_FREE(lockmap_batch_unlock, struct lockmap_batch *, lockmap_batch_unlock(_T))

@@ -175,23 +175,22 @@ prefix##_lock_timeout(struct prefix *map, const key_type *key, unsigned long tim
 							   sizeof(*key), timeout);		\
 }												\
 												\
-static inline __maybe_unused struct prefix##_entry *						\
-prefix##_entry_alloc(struct prefix *map, const key_type *key, gfp_t gfp)			\
+static inline __maybe_unused struct lockmap_prealloc * __must_check				\
+prefix##_prealloc(struct prefix *map, gfp_t gfp)						\
 {												\
-	return (struct prefix##_entry *)lockmap_entry_alloc((struct lockmap *)map, key,		\
-							  sizeof(*key), gfp);			\
+	return lockmap_prealloc((struct lockmap *)map, gfp);					\
 }												\
 												\
-static inline __maybe_unused void prefix##_entry_free(struct prefix##_entry *new)		\
+static inline __maybe_unused void prefix##_prealloc_free(struct lockmap_prealloc *pre)		\
 {												\
-	lockmap_entry_free((struct lockmap_entry *)new);					\
+	lockmap_prealloc_free(pre);								\
 }												\
 												\
-static inline __maybe_unused struct prefix##_entry *						\
-prefix##_lock_prealloc(struct prefix *map, struct prefix##_entry *new)				\
+static inline __maybe_unused struct prefix##_entry * __must_check				\
+prefix##_lock_prealloc(struct prefix *map, const key_type *key, struct lockmap_prealloc **pre)	\
 {												\
-	return (struct prefix##_entry *)lockmap_lock_prealloc((struct lockmap *)map,		\
-							    (struct lockmap_entry *)new);	\
+	return (struct prefix##_entry *)lockmap_lock_prealloc((struct lockmap *)map, key,	\
+							      sizeof(*key), pre);		\
 }												\
 												\
 static inline __maybe_unused void prefix##_unlock(struct prefix##_entry *entry)			\

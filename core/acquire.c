@@ -26,9 +26,15 @@
 /* What a call wants when the key is not in the table. */
 enum lm_if_absent {
 	LM_LEAVE_ABSENT,	/* no entry */
+	LM_PRESENT_ONLY,	/* no entry; nor one that has no value and cannot get one */
 	LM_CREATE,		/* a new one */
 	LM_CREATE_UNSEEN,	/* a new one, and the table did not have the key just now */
 };
+
+static __always_inline bool lm_creates(enum lm_if_absent if_absent)
+{
+	return if_absent >= LM_CREATE;
+}
 
 /*
  * Evict an entry that the caller has locked, and that has no value, if no task
@@ -219,15 +225,22 @@ static int lm_lock_contended(struct lm_key *key, struct lockmap_entry *entry, u6
 	return err;
 }
 
+/* How long a call waits for a table that cannot grow for want of memory, in jiffies. */
+#define LM_TABLE_PATIENCE	HZ
+
 /*
  * The table can take another entry only when its worker has made it larger: wait
- * for that, but not longer than the caller wants to.
+ * for that, but not longer than the caller wants to; and not for ever, unless the
+ * call must not fail.
  *
  * Return: 0 to try again.
  */
-static int lm_wait_for_table(const struct lm_wait_mode *mode, int err)
+static int lm_wait_for_table(const struct lm_wait_mode *mode, enum lm_if_full if_full, int err,
+			     unsigned int *waited)
 {
 	if (mode->try || err == -E2BIG)
+		return -ENOMEM;
+	if (if_full == LM_IF_FULL_REFUSE && ++*waited > LM_TABLE_PATIENCE)
 		return -ENOMEM;
 	if (signal_pending_state(mode->state, current))
 		return -EINTR;
@@ -255,9 +268,10 @@ static __always_inline bool lm_take(struct lm_lock *lock, u64 word, u64 owner, b
  * Lock a key by an entry that was made for it. It is published locked exclusively, since
  * it has to be marked dead if the table refuses it; nobody may share it by then.
  */
-static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner, bool shared)
+static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner, bool shared,
+		       enum lm_if_full if_full)
 {
-	int err = lm_entry_publish(key, new, owner);
+	int err = lm_entry_publish(key, new, owner, if_full);
 
 	if (err)
 		return err;
@@ -268,29 +282,43 @@ static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner,
 	return 0;
 }
 
+/* Whether a key has no value, and no holder who may just put one in, by the word that was read. */
+static bool lm_sure_absent(const struct lm_key *key)
+{
+	return !(key->word & (LM_LOCKED | LM_VALUE));
+}
+
 /**
  * lm_lock_slow() - lock a key in whatever state it is
  * @key: the key
- * @new: an entry for it, consumed; or %NULL
- * @if_absent: what to do if the table does not have the key, and @new is %NULL
+ * @reserve: an entry for it that is used if the table does not have the key, and is
+ *	the caller's still if it is not returned; or %NULL
+ * @if_absent: what to do if the table does not have the key, and @reserve is %NULL
  * @mode: how to wait
  *
  * Return: the entry; %NULL if there is none and none is to be made; an error as
- * in lockmap.h.
+ * in lockmap.h, of which -ENOENT comes with %LM_PRESENT_ONLY alone.
  */
-static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lockmap_entry *new,
+static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key,
+						   struct lockmap_entry *reserve,
 						   enum lm_if_absent if_absent,
-						  const struct lm_wait_mode *mode)
+						   const struct lm_wait_mode *mode)
 {
+	enum lm_if_full if_full = reserve ? LM_IF_FULL_INSERT : LM_IF_FULL_REFUSE;
+	struct lockmap_entry *entry, *new = reserve;
 	bool look = if_absent != LM_CREATE_UNSEEN;
-	struct lockmap_entry *entry;
 	u64 owner = lm_current_owner();
-	unsigned int spins = 0;
+	unsigned int spins = 0, waited = 0;
 	int err;
 
 	do {
 		rcu_read_lock();
 		entry = look ? lm_find(key) : NULL;
+		if (entry && if_absent == LM_PRESENT_ONLY && lm_sure_absent(key)) {
+			err = lm_unchanged(key, entry) ? -ENOENT : -EAGAIN;
+			rcu_read_unlock();
+			continue;
+		}
 		if (entry) {
 			if (lm_take(&entry->lock, key->word, owner, mode->shared)) {
 				rcu_read_unlock();
@@ -301,20 +329,21 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
 			continue;
 		}
 		rcu_read_unlock();
-		if (!new && if_absent == LM_LEAVE_ABSENT)
+		if (!new && !lm_creates(if_absent))
 			return NULL;
 		if (!new)
 			new = lm_entry_new(key, lm_gfp(key->map, mode));
 		if (!new)
 			return ERR_PTR(-ENOMEM);
-		err = lm_lock_new(key, new, owner, mode->shared);
+		err = lm_lock_new(key, new, owner, mode->shared, if_full);
 		if (!err)
 			return new;
-		err = err == -EEXIST ? -EAGAIN : lm_wait_for_table(mode, err) ?: -EAGAIN;
+		err = err == -EEXIST ? 0 : lm_wait_for_table(mode, if_full, err, &waited);
+		err = err ?: -EAGAIN;
 		look = true;
 	} while (err == -EAGAIN);
 
-	if (new)
+	if (new && new != reserve)
 		lm_entry_free(new);
 	if (err)
 		return ERR_PTR(err);
@@ -327,10 +356,10 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key, struct lo
  * Lock a key for which lm_key_is_u64() holds, if it is in the table, and free.
  *
  * Return: the entry; %NULL if the table does not have the key; an error if the key
- * was not free.
+ * was not free, or has no value and @present_only is set.
  */
 static __always_inline struct lockmap_entry *lm_lock_fast(struct lockmap *map, const void *data,
-							  bool shared)
+							  bool shared, bool present_only)
 {
 	struct lm_key key = lm_key_u64(map, data);
 	struct lockmap_entry *entry;
@@ -338,7 +367,8 @@ static __always_inline struct lockmap_entry *lm_lock_fast(struct lockmap *map, c
 	lm_read_lock();
 	entry = lm_find(&key);
 	if (likely(entry) &&
-	    unlikely(!lm_take(&entry->lock, key.word, shared ? 0 : lm_current_owner(), shared)))
+	    unlikely((present_only && !(key.word & LM_VALUE)) ||
+		     !lm_take(&entry->lock, key.word, shared ? 0 : lm_current_owner(), shared)))
 		entry = ERR_PTR(-EBUSY);
 	lm_read_unlock();
 	if (!shared && !IS_ERR_OR_NULL(entry))
@@ -369,7 +399,7 @@ static __always_inline void lm_may_wait(struct lockmap *map, const void *data, s
 		return;
 	might_sleep();
 	lm_lockdep_may_lock_key(map, data, len, LM_FOR_ANY_HOLDER);
-	if (if_absent != LM_LEAVE_ABSENT)
+	if (lm_creates(if_absent))
 		lm_lockdep_may_alloc(map);
 }
 
@@ -385,8 +415,8 @@ lm_lock_unannotated(struct lockmap *map, const void *data, size_t len, const boo
 
 	lm_may_wait(map, data, len, if_absent, mode);
 	if (lm_key_is_u64(map, data, len))
-		entry = lm_lock_fast(map, data, shared);
-	if (!IS_ERR(entry) && (entry || if_absent == LM_LEAVE_ABSENT))
+		entry = lm_lock_fast(map, data, shared, if_absent == LM_PRESENT_ONLY);
+	if (!IS_ERR(entry) && (entry || !lm_creates(if_absent)))
 		return entry;
 	return lm_lock_general(map, data, len, entry ? if_absent : LM_CREATE_UNSEEN, mode);
 }

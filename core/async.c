@@ -102,7 +102,7 @@ static struct lockmap_entry *lm_lock_request(struct lm_key *key, struct lockmap_
 			new = lm_entry_new(key, lm_gfp(key->map, &lm_wait_never));
 		if (!new)
 			return ERR_PTR(-ENOMEM);
-		err = lm_entry_publish(key, new, 0);
+		err = lm_entry_publish(key, new, 0, LM_IF_FULL_REFUSE);
 		if (!err)
 			return new;
 		err = err == -EEXIST ? -EAGAIN : -ENOMEM;

@@ -44,6 +44,18 @@
 #define LM_RHT_INSECURE_ELASTICITY
 #endif
 
+/* 6.2: the lock of a bucket turns interrupts off, not only bottom halves. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#define lm_rht_lock(tbl, bucket, flags)		((flags) = rht_lock(tbl, bucket))
+#define lm_rht_unlock(tbl, bucket, flags)	rht_unlock(tbl, bucket, flags)
+#define lm_rht_assign_unlock(tbl, bucket, node, flags)	rht_assign_unlock(tbl, bucket, node, flags)
+#else
+#define lm_rht_lock(tbl, bucket, flags)		((flags) = 0, rht_lock(tbl, bucket))
+#define lm_rht_unlock(tbl, bucket, flags)	((void)(flags), rht_unlock(tbl, bucket))
+#define lm_rht_assign_unlock(tbl, bucket, node, flags)			\
+	((void)(flags), rht_assign_unlock(tbl, bucket, node))
+#endif
+
 /* 6.7: exported to modules. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
 #include <trace/events/lock.h>

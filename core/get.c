@@ -130,6 +130,25 @@ int lockmap_get(struct lockmap *map, const void *data, size_t len, void *value)
 }
 EXPORT_SYMBOL_GPL(lockmap_get);
 
+int lockmap_tryget(struct lockmap *map, const void *data, size_t len, void *value)
+{
+	struct lm_key key;
+	int err, tries = 0;
+
+	err = lm_key_init(&key, map, data, len);
+	if (unlikely(err))
+		return err;
+	if (value && map->params.clone)
+		return -EOPNOTSUPP;
+	do {
+		rcu_read_lock();
+		err = lm_read_value(&key, lm_find(&key), value);
+		rcu_read_unlock();
+	} while (err == -EAGAIN && ++tries < LM_READ_TRIES);
+	return err == -EAGAIN ? -EBUSY : err;
+}
+EXPORT_SYMBOL_GPL(lockmap_tryget);
+
 /*
  * Whether a key has a value, when the caller must not wait for the key: its
  * holder is the caller, or waits for the caller. Then no task changes the value,

@@ -69,6 +69,19 @@ static __always_inline bool lm_misused_by_any(const struct lockmap_entry *entry,
 	       !(atomic64_read(&entry->lock.word) & LM_SHARED) && lm_misused(entry, call);
 }
 
+/* The same for the key of an entry, which anybody may read as long as a value keeps it. */
+static __always_inline bool lm_misused_key(const struct lockmap_entry *entry)
+{
+	u64 word;
+
+	if (!IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
+		return false;
+	word = atomic64_read(&entry->lock.word);
+	if (word & LM_LOCKED ? data_race(READ_ONCE(entry->has_value)) : word & LM_VALUE)
+		return false;
+	return lm_misused_by_any(entry, "entry_key");
+}
+
 /* The same for a call that only a holder that shares an entry may make. */
 static __always_inline bool lm_misused_shared(const struct lockmap_entry *entry, const char *call)
 {

@@ -24,6 +24,7 @@
 #include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "compat.h"
 #include "types.h"
@@ -137,32 +138,29 @@ static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
 	return NULL;
 }
 
-static int lm_entry_set_key(struct lockmap_entry *new, const struct lm_key *key, gfp_t gfp)
+/* Memory for a key that is not part of its entry. Nothing of it is read before it has a key. */
+static int lm_entry_alloc_long_key(struct lockmap_entry *new, u32 len, gfp_t gfp)
 {
-	u8 *data = new->data + key->map->key_offset;
+	struct lockmap *map = new->map;
 	struct lm_long_key *lk;
 
-	if (key->map->key_kind != LM_KEY_LONG) {
-		memcpy(data, key->data, key->len);
+	if (map->key_kind != LM_KEY_LONG)
 		return 0;
-	}
-	lk = kmalloc(struct_size(lk, data, key->len), gfp);
+	lk = kmalloc(struct_size(lk, data, len), gfp);
 	if (!lk)
 		return -ENOMEM;
-	lk->len = key->len;
-	memcpy(lk->data, key->data, key->len);
-	rcu_assign_pointer(*(struct lm_long_key __rcu **)data, lk);
+	lk->len = 0;
+	rcu_assign_pointer(*(struct lm_long_key __rcu **)(new->data + map->key_offset), lk);
 	return 0;
 }
 
 /*
- * Make an entry that is in no table. Its word is DEAD and stays so until
- * lm_entry_publish(): lookups that stand on this memory since it was another
- * entry still read it.
+ * Make an entry that is in no table, for a key of up to @len bytes. Its word is DEAD
+ * and stays so until lm_entry_publish(): lookups that stand on this memory since it
+ * was another entry still read it.
  */
-static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
+static struct lockmap_entry *lm_entry_alloc(struct lockmap *map, u32 len, gfp_t gfp)
 {
-	struct lockmap *map = key->map;
 	struct lockmap_entry *new;
 
 	new = kmem_cache_alloc(map->cache, gfp);
@@ -173,19 +171,42 @@ static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
 	 * starts anywhere: no lookup can have read it.
 	 */
 	atomic64_set(&new->lock.word, lm_word_dead(atomic64_read(&new->lock.word)));
-	/* (E) the death before the new key; pairs with lm_unchanged() and lm_cursor_take(). */
-	smp_wmb();
 	new->map = map;
-	WRITE_ONCE(new->hash, key->hash);
-	WRITE_ONCE(new->len, key->len);
 	new->has_value = false;
 	lm_owner_forget(&new->owner_note);
 	new->annotated = false;
-	if (lm_entry_set_key(new, key, gfp)) {
+	if (lm_entry_alloc_long_key(new, len, gfp)) {
 		kmem_cache_free(map->cache, new);
 		return NULL;
 	}
 	lm_lockdep_init_entry(new);
+	return new;
+}
+
+/* Give a key to an entry that is in no table, its word DEAD. */
+static void lm_entry_set_key(struct lockmap_entry *new, const struct lm_key *key)
+{
+	u8 *data = new->data + key->map->key_offset;
+	struct lm_long_key *lk;
+
+	/* (E) the death before the new key; pairs with lm_unchanged() and lm_cursor_take(). */
+	smp_wmb();
+	WRITE_ONCE(new->hash, key->hash);
+	WRITE_ONCE(new->len, key->len);
+	if (key->map->key_kind == LM_KEY_LONG) {
+		lk = *(struct lm_long_key **)data;
+		WRITE_ONCE(lk->len, key->len);
+		data = lk->data;
+	}
+	memcpy(data, key->data, key->len);
+}
+
+static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
+{
+	struct lockmap_entry *new = lm_entry_alloc(key->map, key->len, gfp);
+
+	if (new)
+		lm_entry_set_key(new, key);
 	return new;
 }
 
@@ -204,28 +225,105 @@ static void lm_entry_free(struct lockmap_entry *entry)
 }
 
 /*
+ * Insert into one table of those that a resize has under way, unless a newer one follows.
+ *
+ * Return: %NULL when it is done; the entry that has the key; ERR_PTR(-EAGAIN) to go on with
+ * the newer table; ERR_PTR(-ENOMEM) if a table that was made of single pages lacks one.
+ */
+static void *lm_table_insert_into(struct rhashtable *table, struct bucket_table *tbl,
+				  struct lm_key *key, struct lockmap_entry *new)
+{
+	u32 i = key->hash & (tbl->size - 1);
+	struct rhash_lock_head __rcu **bucket;
+	struct rhash_head *node, *first;
+	void *found = NULL;
+	unsigned long flags;
+
+	bucket = rht_bucket_insert(table, tbl, i);
+	if (!bucket)
+		return ERR_PTR(rcu_access_pointer(tbl->future_tbl) ? -EAGAIN : -ENOMEM);
+	lm_rht_lock(tbl, bucket, flags);
+	first = rht_ptr(bucket, tbl, i);
+	rht_for_each_from(node, first, tbl, i) {
+		if (lm_match(key, container_of(node, struct lockmap_entry, node))) {
+			found = container_of(node, struct lockmap_entry, node);
+			break;
+		}
+	}
+	/* The bucket is moved to a newer table with its lock held: none will come before that. */
+	if (!found && rcu_access_pointer(tbl->future_tbl))
+		found = ERR_PTR(-EAGAIN);
+	if (found) {
+		lm_rht_unlock(tbl, bucket, flags);
+		return found;
+	}
+	RCU_INIT_POINTER(new->node.next, first);
+	atomic_inc(&table->nelems);
+	lm_rht_assign_unlock(tbl, bucket, &new->node, flags);
+	return NULL;
+}
+
+/*
+ * Insert into a table that has to grow first, and got no memory for it, or that refuses
+ * one more entry in a long chain while it grows. This is rhashtable's insertion without
+ * its limits: chains become longer than they should be, until the table's worker,
+ * which rhashtable has woken up, has memory.
+ *
+ * Context: RCU read side.
+ * Return: as lm_table_insert_into(), but for -EAGAIN.
+ */
+static noinline void *lm_table_insert_full(struct rhashtable *table, struct lm_key *key,
+					   struct lockmap_entry *new)
+{
+	struct bucket_table *tbl = rht_dereference_rcu(table->tbl, table);
+	void *found;
+
+	do {
+		found = lm_table_insert_into(table, tbl, key, new);
+		tbl = rht_dereference_rcu(tbl->future_tbl, table);
+	} while (found == ERR_PTR(-EAGAIN));
+	return found;
+}
+
+static __always_inline void *lm_table_insert(struct lm_key *key, struct lockmap_entry *new,
+					     enum lm_if_full if_full)
+{
+	struct rhashtable *table = &lm_shard(key->map, key->hash)->table;
+	void *found;
+
+	if (unlikely(key->map->params.hash))
+		found = rhashtable_lookup_get_insert_key(table, key, &new->node,
+							 lm_rht_params_custom);
+	else
+		found = rhashtable_lookup_get_insert_key(table, key, &new->node, lm_rht_params);
+	if (likely(!IS_ERR(found)))
+		return found;
+	/* -EBUSY: a resize is under way already, and the newer table has room. */
+	if (if_full == LM_IF_FULL_REFUSE && PTR_ERR(found) != -EBUSY)
+		return found;
+	rcu_read_lock();
+	found = lm_table_insert_full(table, key, new);
+	rcu_read_unlock();
+	return found;
+}
+
+/*
  * Put an entry into its table, locked by the caller. From the store of the word
  * on, a lookup that comes along an old chain may find the entry and wait for it,
  * even if it does not get into the table in the end: hence lm_mark_dead().
  *
  * Return: 0; -EEXIST when the table has the key already; what rhashtable says when
- * it can take no more for the moment: -ENOMEM, -EBUSY, -E2BIG.
+ * it can take no more for the moment: -ENOMEM, or -E2BIG.
  */
 static lm_noinline_kcsan int lm_entry_publish(struct lm_key *key, struct lockmap_entry *new,
-					      u64 owner)
+					      u64 owner, enum lm_if_full if_full)
 {
-	struct lm_shard *shard = lm_shard(key->map, key->hash);
 	u64 dead = atomic64_read(&new->lock.word);
 	void *found;
 
 	/* (C) the key before the word; pairs with lm_match() and lm_scan_bucket(). */
 	atomic64_set_release(&new->lock.word, (dead & LM_VERSION) | LM_LOCKED | owner);
-	if (unlikely(key->map->params.hash))
-		found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node,
-							 lm_rht_params_custom);
-	else
-		found = rhashtable_lookup_get_insert_key(&shard->table, key, &new->node,
-							 lm_rht_params);
+	found = lm_table_insert(key, new, if_full);
 	if (likely(!found))
 		return 0;
 	lm_mark_dead(&new->lock);

@@ -247,6 +247,12 @@ enum lm_waits_for {
 	LM_FOR_EXCLUSIVE_HOLDER,
 };
 
+/* What an insertion does when the table has to grow, and there is no memory for that. */
+enum lm_if_full {
+	LM_IF_FULL_REFUSE,
+	LM_IF_FULL_INSERT,
+};
+
 enum lm_wait_result {
 	LM_WAITING,
 	LM_GRANTED,	/* it has the lock, which it took itself or was given */

@@ -51,7 +51,7 @@ const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len)
 	const void *key = NULL;
 	u32 key_len = 0;
 
-	if (!lm_misused_by_any(entry, "entry_key"))
+	if (!lm_misused_key(entry))
 		key = lm_entry_key_rcu(entry->map, entry, &key_len);
 	if (len)
 		*len = key_len;

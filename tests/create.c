@@ -179,16 +179,16 @@ static void destroyed_in_reclaim_work(struct kunit *test)
 /* Functions that undo something take NULL and error pointers, and do nothing. */
 static void destroy_ignores_null_and_errors(struct kunit *test)
 {
-	struct lockmap_entry *entry __free(lockmap_entry_free) = NULL;
+	struct lockmap_prealloc *pre __free(lockmap_prealloc_free) = NULL;
 	struct lockmap *map __free(lockmap_destroy) = NULL;
 
 	lockmap_destroy(NULL);
 	lockmap_destroy(ERR_PTR(-ENOMEM));
-	lockmap_entry_free(NULL);
-	lockmap_entry_free(ERR_PTR(-ENOMEM));
+	lockmap_prealloc_free(NULL);
+	lockmap_prealloc_free(ERR_PTR(-ENOMEM));
 	lockmap_batch_unlock(NULL);
 	lockmap_batch_unlock(ERR_PTR(-ENOMEM));
-	entry = ERR_PTR(-EINVAL);
+	pre = ERR_PTR(-EINVAL);
 	map = ERR_PTR(-EINVAL);
 	KUNIT_SUCCEED(test);
 }

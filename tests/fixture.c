@@ -185,6 +185,8 @@ const char * const lmtest_op_name[NR_OPS] = {
 	[OP_INSERT] = "insert",
 	[OP_REMOVE] = "remove",
 	[OP_CONTAINS] = "contains",
+	[OP_LOCK_PRESENT] = "lock_present",
+	[OP_LOCK_PRESENT_KILLABLE] = "lock_present_killable",
 	[OP_FOR_EACH] = "for_each",
 	[OP_RETAIN] = "retain",
 	[OP_CLEAR] = "clear",
@@ -193,6 +195,8 @@ const char * const lmtest_op_name[NR_OPS] = {
 	[OP_TRYLOCK_SHARED] = "trylock_shared",
 	[OP_BATCH_TRYLOCK_SHARED] = "batch_trylock, shared",
 	[OP_LOCK_ASYNC] = "lock_async",
+	[OP_TRYLOCK_PRESENT] = "trylock_present",
+	[OP_TRYGET] = "tryget",
 };
 
 /* Lock a batch by any call that can; the keys say which of them are shared. */
@@ -252,6 +256,18 @@ static struct lockmap_entry *lock_async_briefly(struct lockmap *map, const void 
 	return brief.entry;
 }
 
+static struct lockmap_entry *lock_by_prealloc(struct lockmap *map, const void *key, size_t len)
+{
+	struct lockmap_prealloc *pre = lockmap_prealloc(map, GFP_KERNEL);
+	struct lockmap_entry *entry;
+
+	if (IS_ERR_OR_NULL(pre))
+		return ERR_CAST(pre);
+	entry = lockmap_lock_prealloc(map, key, len, &pre);
+	lockmap_prealloc_free(pre);
+	return entry;
+}
+
 /*
  * Lock a key by any call that can. @batch is set to the batch that the key is locked in, if
  * any. An entry that is shared must not be written.
@@ -273,7 +289,13 @@ struct lockmap_entry *lmtest_lock_by(struct lockmap *map, enum op op, const void
 	case OP_LOCK_TIMEOUT:
 		return lockmap_lock_timeout(map, key, len, timeout);
 	case OP_LOCK_PREALLOC:
-		return lockmap_lock_prealloc(map, lockmap_entry_alloc(map, key, len, GFP_KERNEL));
+		return lock_by_prealloc(map, key, len);
+	case OP_LOCK_PRESENT:
+		return lockmap_lock_present(map, key, len);
+	case OP_LOCK_PRESENT_KILLABLE:
+		return lockmap_lock_present_killable(map, key, len);
+	case OP_TRYLOCK_PRESENT:
+		return lockmap_trylock_present(map, key, len);
 	case OP_TRYLOCK:
 		return lockmap_trylock(map, key, len);
 	case OP_LOCK_ASYNC:
@@ -323,6 +345,8 @@ int lmtest_do_op(struct lockmap *map, enum op op, const void *key, size_t len,
 	switch (op) {
 	case OP_GET:
 		return lockmap_get(map, key, len, &value);
+	case OP_TRYGET:
+		return lockmap_tryget(map, key, len, &value);
 	case OP_INSERT:
 		return lockmap_insert(map, key, len, &value, NULL);
 	case OP_REMOVE:

@@ -64,6 +64,8 @@ extern struct kunit_suite lmtest_crowd_suite;
 extern struct kunit_suite lmtest_async_suite;
 extern struct kunit_suite lmtest_softirq_suite;
 extern struct kunit_suite lmtest_prealloc_suite;
+extern struct kunit_suite lmtest_present_suite;
+extern struct kunit_suite lmtest_reference_suite;
 extern struct kunit_suite lmtest_batch_suite;
 extern struct kunit_suite lmtest_walk_suite;
 extern struct kunit_suite lmtest_size_suite;
@@ -101,6 +103,8 @@ enum op {
 	OP_INSERT,
 	OP_REMOVE,
 	OP_CONTAINS,
+	OP_LOCK_PRESENT,
+	OP_LOCK_PRESENT_KILLABLE,
 	NR_KEY_OPS,
 	/* those that wait for the holder of any key with a value */
 	OP_FOR_EACH = NR_KEY_OPS,
@@ -113,6 +117,8 @@ enum op {
 	OP_TRYLOCK_SHARED,
 	OP_BATCH_TRYLOCK_SHARED,
 	OP_LOCK_ASYNC,
+	OP_TRYLOCK_PRESENT,
+	OP_TRYGET,
 	NR_OPS,
 };
 
@@ -123,6 +129,13 @@ static inline bool op_shares(enum op op)
 {
 	return (op >= NR_LOCK_OPS && op < NR_SHARE_OPS) ||
 	       op == OP_TRYLOCK_SHARED || op == OP_BATCH_TRYLOCK_SHARED;
+}
+
+/* The call says -ENOENT of a key that has no value. */
+static inline bool op_misses(enum op op)
+{
+	return op == OP_GET || op == OP_REMOVE || op == OP_LOCK_PRESENT ||
+	       op == OP_LOCK_PRESENT_KILLABLE || op == OP_TRYLOCK_PRESENT || op == OP_TRYGET;
 }
 
 /* The call locks a batch. */
@@ -282,11 +295,19 @@ static inline const struct lockmap_entry *share_nr(struct lockmap *map, u64 n)
 	return entry;
 }
 
-static inline struct lockmap_entry *alloc_nr(struct lockmap *map, u64 n)
+static inline struct lockmap_entry *present_nr(struct lockmap *map, u64 n)
 {
 	u64 key = key_of(n);
 
-	return lockmap_entry_alloc(map, &key, sizeof(key), GFP_KERNEL);
+	return lockmap_lock_present(map, &key, sizeof(key));
+}
+
+static inline struct lockmap_entry *prealloc_nr(struct lockmap *map, u64 n,
+						struct lockmap_prealloc **pre)
+{
+	u64 key = key_of(n);
+
+	return lockmap_lock_prealloc(map, &key, sizeof(key), pre);
 }
 
 static inline int get_nr(struct lockmap *map, u64 n, void *value)
@@ -294,6 +315,13 @@ static inline int get_nr(struct lockmap *map, u64 n, void *value)
 	u64 key = key_of(n);
 
 	return lockmap_get(map, &key, sizeof(key), value);
+}
+
+static inline int tryget_nr(struct lockmap *map, u64 n, void *value)
+{
+	u64 key = key_of(n);
+
+	return lockmap_tryget(map, &key, sizeof(key), value);
 }
 
 static inline bool contains_nr(struct lockmap *map, u64 n)

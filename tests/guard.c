@@ -138,14 +138,13 @@ static int freed_batch(struct lockmap *map, u64 n)
 	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
 }
 
-static int freed_new(struct lockmap *map, u64 n)
+static int freed_prealloc(struct lockmap *map, u64 n)
 {
-	struct lockmap_entry *new __free(lockmap_entry_free) = alloc_nr(map, n);
+	struct lockmap_prealloc *pre __free(lockmap_prealloc_free) =
+		lockmap_prealloc(map, GFP_KERNEL);
 
-	/* lockmap_lock_prealloc() takes it over: it must not be freed as well. */
-	if (trylock_error(map, n) == -EBUSY)
-		return lock_error(lockmap_lock_prealloc(map, no_free_ptr(new)));
-	return -EBUSY;
+	/* If lockmap_lock_prealloc() uses it, it is not freed as well. */
+	return lock_error(prealloc_nr(map, n, &pre));
 }
 
 static void locks_end_with_the_scope(struct kunit *test)
@@ -169,7 +168,7 @@ static void locks_end_with_the_scope(struct kunit *test)
 		{ guarded_batch_killable, -EDEADLK },
 		{ guarded_batch_trylock, -EBUSY },
 		{ freed_batch, -EDEADLK },
-		{ freed_new, -EDEADLK },
+		{ freed_prealloc, -EDEADLK },
 	};
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_entry *entry;

@@ -116,7 +116,6 @@ static void expect_bad_key(struct kunit *test, struct lockmap *map, const void *
 		KUNIT_EXPECT_EQ_MSG(test, lmtest_do_op(map, op, key, len, 1, NULL), want,
 				    "%s, %zu bytes at %p", lmtest_op_name[op], len, key);
 	}
-	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_entry_alloc(map, key, len, GFP_KERNEL)), -EINVAL);
 	KUNIT_EXPECT_EQ(test, lockmap_remove(map, key, len, &value), -EINVAL);
 	KUNIT_EXPECT_EQ(test, value, 1);
 	KUNIT_EXPECT_EQ(test, lockmap_len(map), 1);
@@ -186,8 +185,7 @@ static void null_map_is_refused(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, ret, want, "%s without a map", lmtest_op_name[op]);
 		KUNIT_EXPECT_EQ(test, visits, 0);
 	}
-	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_entry_alloc(NULL, &key, sizeof(key), GFP_KERNEL)),
-			-EINVAL);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_prealloc(NULL, GFP_KERNEL)), -EINVAL);
 }
 
 static struct kunit_case key_cases[] = {

@@ -116,7 +116,7 @@ static void calls_under_lock_of_reclaim(struct kunit *test)
 
 	take_in_reclaim(&mutex);
 	mutex_lock(&mutex);
-	/* The entry of lockmap_lock_prealloc() is allocated with GFP_KERNEL here. */
+	/* The memory for lockmap_lock_prealloc() is allocated with GFP_KERNEL here. */
 	flags = memalloc_nofs_save();
 	do_all_ops(test, map, 1);
 	memalloc_nofs_restore(flags);
@@ -136,13 +136,15 @@ static void calls_that_need_no_memory(struct kunit *test)
 	static DEFINE_MUTEX(mutex);
 	struct lockmap *map = create_with_class(test, &class, 0);
 	struct lockmap_key *keys = lmtest_make_keys(test, 7, 3);
-	struct lockmap_entry *new = alloc_nr(map, 1);
+	struct lockmap_prealloc *pre = lockmap_prealloc(map, GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pre);
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 2, 20), 0);
 	take_in_reclaim(&mutex);
 	mutex_lock(&mutex);
-	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, new)), 0);
+	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), 0);
+	KUNIT_EXPECT_NULL(test, pre);
+	KUNIT_EXPECT_EQ(test, lock_error(present_nr(map, 1)), -ENOENT);
 	KUNIT_EXPECT_EQ(test, get_nr(map, 1, NULL), -ENOENT);
 	KUNIT_EXPECT_TRUE(test, contains_nr(map, 2));
 	KUNIT_EXPECT_EQ(test, remove_nr(map, 2), 0);

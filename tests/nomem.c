@@ -6,6 +6,9 @@
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
 #include <linux/fs.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
 #include <linux/sched.h>
 
 #include "fixture.h"
@@ -52,6 +55,7 @@ static struct {
 	unsigned long *probability;
 	unsigned long *verbose;
 	atomic_t *times;
+	atomic_t *space;
 } failslab;
 
 static void *find_knob(const char *name)
@@ -77,6 +81,7 @@ static void failslab_reset(void *unused)
 	*failslab.probability = 0;
 	*failslab.verbose = 2;
 	atomic_set(failslab.times, 1);
+	atomic_set(failslab.space, 0);
 }
 
 /* Skip the case on a kernel without failslab. */
@@ -87,8 +92,10 @@ static void failslab_setup(struct kunit *test)
 	failslab.probability = find_knob("probability");
 	failslab.verbose = find_knob("verbose");
 	failslab.times = find_knob("times");
+	failslab.space = find_knob("space");
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION) || !failslab.ignore_sleeping ||
-	    !failslab.task_filter || !failslab.probability || !failslab.verbose || !failslab.times)
+	    !failslab.task_filter || !failslab.probability || !failslab.verbose ||
+	    !failslab.times || !failslab.space)
 		kunit_skip(test, "no failslab in debugfs");
 
 	KUNIT_ASSERT_EQ(test, kunit_add_action(test, failslab_reset, NULL), 0);
@@ -103,6 +110,41 @@ static void fail_everything(bool on)
 	*failslab.task_filter = true;
 	*failslab.probability = on ? 100 : 0;
 	may_fail_here(on);
+}
+
+/*
+ * Let the allocations of all tasks fail, after those that fit into so many bytes
+ * together. In between nothing may be printed or started that needs memory.
+ */
+static void fail_everywhere(int bytes)
+{
+	atomic_set(failslab.space, bytes);
+	*failslab.task_filter = false;
+	*failslab.probability = 100;
+}
+
+static void fail_nowhere(void)
+{
+	*failslab.probability = 0;
+	atomic_set(failslab.space, 0);
+}
+
+/* A map with one table, which begins small. */
+static struct lockmap *create_small(struct kunit *test)
+{
+	return lmtest_create(test, &(struct lockmap_params) {
+		.name = "nomem", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.nr_shards = 1,
+	});
+}
+
+static void reserve_memory(struct kunit *test, struct lockmap *map, struct lockmap_prealloc **pre,
+			   unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		pre[i] = lockmap_prealloc(map, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pre[i]);
+	}
 }
 
 static void create_fails_cleanly(struct kunit *test)
@@ -146,7 +188,7 @@ static void fail_op(struct kunit *test, enum op op)
 		.name = "nomem", .key_len = sizeof(u64), .value_len = sizeof(u64),
 		.max_idle = 1, .nr_shards = 1,
 	});
-	bool may_fail = op != OP_GET && op != OP_CONTAINS && op != OP_REMOVE &&
+	bool may_fail = !op_misses(op) && op != OP_CONTAINS &&
 			op != OP_FOR_EACH && op != OP_RETAIN && op != OP_CLEAR;
 	unsigned int refused = 0;
 	unsigned long visits = 0;
@@ -171,7 +213,7 @@ static void fail_op(struct kunit *test, enum op op)
 				KUNIT_EXPECT_EQ(test, trylock_error(map, key), 0);
 				continue;
 			}
-			if (op == OP_GET || op == OP_REMOVE)
+			if (op_misses(op))
 				KUNIT_EXPECT_EQ_MSG(test, ret, -ENOENT, "%s", lmtest_op_name[op]);
 			else
 				KUNIT_EXPECT_TRUE_MSG(test, ret == 0 || ret == 1, "%s: %d",
@@ -237,13 +279,13 @@ static void batch_fails_cleanly(struct kunit *test)
 }
 
 /*
- * Without any memory, preallocated entries can be locked, however many there are;
+ * Without any memory, keys can be locked with memory from before, however many they are;
  * keys that have a value can be read, locked and removed; walks work.
  */
 static void some_calls_need_no_memory(struct kunit *test)
 {
 	unsigned int nr = 2000, failures = 0;
-	struct lockmap_entry **new = lmtest_zalloc(test, nr * sizeof(*new));
+	struct lockmap_prealloc **pre = lmtest_zalloc(test, nr * sizeof(*pre));
 	struct lockmap_entry *entry;
 	unsigned long visits = 0;
 	struct lockmap *map;
@@ -251,18 +293,12 @@ static void some_calls_need_no_memory(struct kunit *test)
 	u64 value;
 
 	failslab_setup(test);
-	map = lmtest_create(test, &(struct lockmap_params) {
-		.name = "nomem", .key_len = sizeof(u64), .value_len = sizeof(u64),
-		.nr_shards = 1,
-	});
-	for (u64 n = 0; n < nr; n++) {
-		new[n] = alloc_nr(map, n);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new[n]);
-	}
+	map = create_small(test);
+	reserve_memory(test, map, pre, nr);
 
 	fail_everything(true);
 	for (u64 n = 0; n < nr; n++) {
-		entry = lockmap_lock_prealloc(map, new[n]);
+		entry = prealloc_nr(map, n, &pre[n]);
 		if (IS_ERR_OR_NULL(entry)) {
 			failures++;
 			continue;
@@ -273,6 +309,7 @@ static void some_calls_need_no_memory(struct kunit *test)
 	for (u64 n = 0; n < nr; n++) {
 		failures += get_nr(map, n, &value) || value != n;
 		failures += lock_error(lock_nr(map, n)) != 0;
+		failures += lock_error(present_nr(map, n)) != 0;
 		failures += trylock_error(map, n) != 0;
 		failures += insert_nr(map, n, n) != 1;
 	}
@@ -288,6 +325,85 @@ static void some_calls_need_no_memory(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ret[i], 0);
 	KUNIT_EXPECT_EQ(test, visits, nr);
 	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
+	lmtest_expect_usable(test, map, "memory is back");
+}
+
+#define RESERVED		400
+/* Enough for an entry, too little for a table. */
+#define SMALL_ALLOCATION	300
+#define LATE_NS			(2 * NSEC_PER_SEC / HZ)
+
+static void never_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+}
+
+static int request_error(struct lockmap *map, u64 n)
+{
+	struct lockmap_request req = { .granted = never_granted };
+	u64 key = key_of(n);
+
+	return lock_error(lockmap_lock_async(map, &key, sizeof(key), &req));
+}
+
+/*
+ * The same while the worker that makes tables larger gets no memory either: locks with
+ * memory from before return at once; other locks wait for a while, and are refused.
+ */
+static void tables_that_cannot_grow(struct kunit *test)
+{
+	struct lockmap_prealloc **pre = lmtest_zalloc(test, RESERVED * sizeof(*pre));
+	unsigned int failures = 0;
+	u64 begin, longest = 0, refused, value;
+	int plain, insert, async, try;
+	struct lockmap_entry *entry;
+	struct lockmap *map;
+
+	failslab_setup(test);
+	map = create_small(test);
+	reserve_memory(test, map, pre, RESERVED);
+
+	fail_everywhere(0);
+	for (u64 n = 0; n < RESERVED; n++) {
+		begin = ktime_get_ns();
+		entry = prealloc_nr(map, n, &pre[n]);
+		longest = max(longest, ktime_get_ns() - begin);
+		if (IS_ERR_OR_NULL(entry)) {
+			failures++;
+			continue;
+		}
+		lockmap_entry_insert(entry, &n, NULL);
+		lockmap_unlock(entry);
+	}
+	/* There is memory for an entry, and none for a table. */
+	fail_everywhere(SMALL_ALLOCATION);
+	try = trylock_error(map, RESERVED + 1);
+	fail_everywhere(SMALL_ALLOCATION);
+	async = request_error(map, RESERVED + 1);
+	fail_everywhere(SMALL_ALLOCATION);
+	begin = ktime_get_ns();
+	plain = lock_error(lock_nr(map, RESERVED + 2));
+	refused = ktime_get_ns() - begin;
+	fail_everywhere(SMALL_ALLOCATION);
+	insert = insert_nr(map, RESERVED + 3, 1);
+	fail_nowhere();
+
+	KUNIT_EXPECT_EQ(test, failures, 0);
+	/* A lock that waits for the table's worker takes a jiffy at least. */
+	KUNIT_EXPECT_LT(test, longest, LATE_NS);
+	KUNIT_EXPECT_EQ(test, try, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, async, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, plain, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, insert, -ENOMEM);
+	KUNIT_EXPECT_GE(test, refused, NSEC_PER_SEC * 9 / 10);
+	KUNIT_EXPECT_LE(test, refused, NSEC_PER_SEC * 10);
+	kunit_info(test, "%u locks, the longest %llu ns; one refused after %llu ms", RESERVED,
+		   longest, div_u64(refused, NSEC_PER_MSEC));
+	KUNIT_EXPECT_EQ(test, lockmap_len(map), RESERVED);
+	for (u64 n = 0; n < RESERVED; n++) {
+		KUNIT_EXPECT_EQ(test, get_nr(map, n, &value), 0);
+		KUNIT_EXPECT_EQ(test, value, n);
+	}
+	KUNIT_EXPECT_EQ(test, lockmap_clear(map), 0);
 	lmtest_expect_usable(test, map, "memory is back");
 }
 
@@ -319,6 +435,7 @@ static struct kunit_case nomem_cases[] = {
 	KUNIT_CASE_SLOW(every_call_fails_cleanly),
 	KUNIT_CASE_SLOW(batch_fails_cleanly),
 	KUNIT_CASE_SLOW(some_calls_need_no_memory),
+	KUNIT_CASE_SLOW(tables_that_cannot_grow),
 	KUNIT_CASE(walk_over_long_keys_needs_none),
 	{}
 };

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Entries that are allocated before the key is locked
+ * Memory that is allocated before a key is locked; tests/nomem.c has what it is for
  */
 #include <linux/minmax.h>
 
 #include "fixture.h"
+
+static struct lockmap_prealloc *reserve(struct kunit *test, struct lockmap *map)
+{
+	struct lockmap_prealloc *pre = lockmap_prealloc(map, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pre);
+	return pre;
+}
 
 static void used_if_key_is_new(struct kunit *test)
 {
@@ -13,48 +21,42 @@ static void used_if_key_is_new(struct kunit *test)
 			.name = "prealloc", .key_len = sizeof(u64), .value_len = sizeof(u64),
 			.max_idle = round % 2,
 		});
-		struct lockmap_entry *new, *entry;
+		struct lockmap_prealloc *pre = reserve(test, map), *kept = pre;
+		struct lockmap_entry *entry;
 
-		/* a new key: its entry is the one that was allocated */
-		new = alloc_nr(map, 1);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
+		/* a new key uses it up */
 		KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
-		KUNIT_EXPECT_EQ(test, trylock_error(map, 2), 0);
-		entry = lockmap_lock_prealloc(map, new);
+		entry = prealloc_nr(map, 1, &pre);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		KUNIT_EXPECT_PTR_EQ(test, entry, new);
+		KUNIT_EXPECT_NULL(test, pre);
 		KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(entry, NULL)), 1);
 		KUNIT_EXPECT_NULL(test, lockmap_entry_value(entry));
 		KUNIT_EXPECT_EQ(test, trylock_error(map, 1), -EBUSY);
 		KUNIT_EXPECT_FALSE(test, lockmap_entry_insert(entry, &(u64) { 10 }, NULL));
 
-		/* a key of the same task: refused, and the new entry is freed */
-		new = alloc_nr(map, 1);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
-		KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, new)), -EDEADLK);
+		/* a key of the same task is refused, and the memory is kept */
+		kept = pre = reserve(test, map);
+		KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EDEADLK);
+		KUNIT_EXPECT_PTR_EQ(test, pre, kept);
 		lockmap_unlock(entry);
 
-		/* a key that has an entry: that one, with its value */
-		new = alloc_nr(map, 1);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
-		entry = lockmap_lock_prealloc(map, new);
+		/* a key that has an entry: that one, with its value; the memory is kept again */
+		entry = prealloc_nr(map, 1, &pre);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+		KUNIT_EXPECT_PTR_EQ(test, pre, kept);
 		KUNIT_EXPECT_NOT_NULL(test, lockmap_entry_value(entry));
-		if (lockmap_entry_value(entry))
-			KUNIT_EXPECT_EQ(test, *(u64 *)lockmap_entry_value(entry), 10);
 		lockmap_unlock(entry);
+		KUNIT_EXPECT_TRUE(test, contains_nr(map, 1));
+
+		/* and serves for another key */
+		KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 3, &pre)), 0);
+		KUNIT_EXPECT_NULL(test, pre);
+		lmtest_expect_unlocked(test, map, 1, 3);
+		KUNIT_EXPECT_EQ(test, lockmap_len(map), 1);
 
 		/* never used */
-		for (u64 n = 0; n < 10; n++)
-			lockmap_entry_free(alloc_nr(map, n));
-
-		/* two for one key: the second finds the first */
-		new = alloc_nr(map, 3);
-		entry = lockmap_lock_prealloc(map, alloc_nr(map, 3));
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-		lockmap_unlock(entry);
-		KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, new)), 0);
-		KUNIT_EXPECT_EQ(test, lockmap_len(map), 1);
+		for (unsigned int i = 0; i < 10; i++)
+			lockmap_prealloc_free(reserve(test, map));
 
 		/* The slab cache warns if one of them was not freed. */
 		lmtest_destroy(test, map);
@@ -66,22 +68,33 @@ static void bad_ones_are_refused(struct kunit *test)
 	struct lockmap *map = lmtest_create_u64(test), *other = lmtest_create_u64(test);
 	static const gfp_t bad[] = { GFP_KERNEL | __GFP_ZERO, GFP_KERNEL | GFP_DMA,
 				     GFP_KERNEL | __GFP_HIGHMEM };
+	struct lockmap_prealloc *pre = NULL, *kept;
 	u64 key = key_of(1);
 
-	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, NULL)), -EINVAL);
-	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, ERR_PTR(-ENOMEM))), -ENOMEM);
-	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, ERR_PTR(-EIO))), -EIO);
-	/* an entry of another map: refused, and freed, or its slab cache warns */
-	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, alloc_nr(other, 1))), -EINVAL);
+	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, NULL)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EINVAL);
+	pre = ERR_PTR(-ENOMEM);
+	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EINVAL);
+	/* memory of another map is refused, and kept */
+	kept = pre = reserve(test, other);
+	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EINVAL);
+	KUNIT_EXPECT_PTR_EQ(test, pre, kept);
+	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(other, 1, &pre)), 0);
+	KUNIT_EXPECT_NULL(test, pre);
+	/* as is a wrong key */
+	kept = pre = reserve(test, map);
+	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, &key, 7, &pre)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, NULL, 8, &pre)), -EINVAL);
+	KUNIT_EXPECT_PTR_EQ(test, pre, kept);
+	lockmap_prealloc_free(pre);
 	lmtest_expect_unlocked(test, map, 1, 1);
 	lmtest_expect_unlocked(test, other, 1, 1);
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++)
-		KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_entry_alloc(map, &key, sizeof(key), bad[i])),
-				-EINVAL);
+		KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_prealloc(map, bad[i])), -EINVAL);
 	lmtest_destroy(test, other);
 }
 
-/* Long keys are not part of the entry, but allocated with it. */
+/* Long keys are not part of the entry; the memory has room for the longest. */
 static void keys_of_all_lengths(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
@@ -89,21 +102,29 @@ static void keys_of_all_lengths(struct kunit *test)
 		.flags = LOCKMAP_VAR_KEY, .max_idle = 1,
 	});
 	u8 *key = lmtest_zalloc(test, LOCKMAP_MAX_KEY_LEN);
+	struct lockmap_prealloc *pre = reserve(test, map);
 
-	for (size_t len = 1; len <= LOCKMAP_MAX_KEY_LEN; len += len < 300 ? 1 : 379) {
-		struct lockmap_entry *new = lockmap_entry_alloc(map, key, len, GFP_KERNEL);
+	key[0] = 1;
+	KUNIT_EXPECT_EQ(test, lockmap_insert(map, key, LOCKMAP_MAX_KEY_LEN, NULL, NULL), 0);
+	for (size_t len = 1; len < LOCKMAP_MAX_KEY_LEN; len += len < 300 ? 1 : 379) {
+		struct lockmap_prealloc *kept = pre;
 		struct lockmap_entry *entry;
 		size_t got = 0;
 
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, new);
-		entry = lockmap_lock_prealloc(map, new);
+		/* For another key it is not needed; then it has to forget that key. */
+		entry = lockmap_lock_prealloc(map, key, LOCKMAP_MAX_KEY_LEN, &pre);
+		KUNIT_EXPECT_EQ(test, lock_error(entry), 0);
+		KUNIT_EXPECT_PTR_EQ(test, pre, kept);
+		entry = lockmap_lock_prealloc(map, key, len, &pre);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+		KUNIT_EXPECT_NULL(test, pre);
 		KUNIT_EXPECT_MEMEQ(test, lockmap_entry_key(entry, &got), key, len);
 		KUNIT_EXPECT_EQ(test, got, len);
 		lockmap_unlock(entry);
-		lockmap_entry_free(lockmap_entry_alloc(map, key, len, GFP_KERNEL));
+		pre = reserve(test, map);
 	}
-	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
+	lockmap_prealloc_free(pre);
+	KUNIT_EXPECT_EQ(test, lockmap_len(map), 1);
 }
 
 static struct kunit_case prealloc_cases[] = {

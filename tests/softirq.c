@@ -334,7 +334,8 @@ static void trylock_under_spinlock(struct kunit *test)
 	static DEFINE_SPINLOCK(spin);
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_key *keys = lmtest_make_keys(test, 1, 3);
-	struct lockmap_entry *entry, *other, *new;
+	struct lockmap_entry *entry, *other;
+	struct lockmap_prealloc *pre;
 	struct lockmap_batch *batch;
 	u64 key = key_of(5), key6 = key_of(6);
 	int error[4];
@@ -346,9 +347,9 @@ static void trylock_under_spinlock(struct kunit *test)
 	error[1] = lock_error(other);
 	batch = lockmap_batch_trylock(map, keys, 3);
 	error[2] = batch_error(batch);
-	new = lockmap_entry_alloc(map, &key, sizeof(key), GFP_ATOMIC);
-	error[3] = PTR_ERR_OR_ZERO(new);
-	lockmap_entry_free(new);
+	pre = lockmap_prealloc(map, GFP_ATOMIC);
+	error[3] = PTR_ERR_OR_ZERO(pre);
+	lockmap_prealloc_free(pre);
 	spin_unlock_bh(&spin);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
 	KUNIT_EXPECT_EQ(test, error[0], -EBUSY);

@@ -41,6 +41,7 @@ static void keys_and_entries(struct kunit *test)
 {
 	struct points *map = points_create(NULL);
 	struct point in = { 1, 2 }, out = { };
+	struct lockmap_prealloc *pre;
 	struct points_entry *entry;
 	u32 key = 7;
 
@@ -62,12 +63,10 @@ static void keys_and_entries(struct kunit *test)
 	expect_point_lock(test, points_lock_killable(map, &key), 7);
 	expect_point_lock(test, points_lock_timeout(map, &key, HZ), 7);
 	expect_point_lock(test, points_trylock(map, &key), 7);
-	entry = points_entry_alloc(map, &key, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	expect_point_lock(test, points_lock_prealloc(map, entry), 7);
-	entry = points_entry_alloc(map, &key, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	points_entry_free(entry);
+	pre = points_prealloc(map, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pre);
+	expect_point_lock(test, points_lock_prealloc(map, &key, &pre), 7);
+	points_prealloc_free(pre);
 
 	entry = points_lock(map, &key);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);

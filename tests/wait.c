@@ -49,7 +49,7 @@ static void every_call_waits_for_the_holder(struct kunit *test)
 		lmtest_expect_waiting(test, w);
 		KUNIT_EXPECT_TRUE(test, lockmap_entry_remove(entry, NULL));
 		lockmap_unlock(entry);
-		want = op == OP_GET || op == OP_REMOVE ? -ENOENT : 0;
+		want = op_misses(op) ? -ENOENT : 0;
 		KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), want, "%s", lmtest_op_name[op]);
 		lmtest_expect_unlocked(test, map, 5, 7);
 		lmtest_destroy(test, map);
@@ -113,6 +113,7 @@ static void other_signals_end_no_wait(struct kunit *test)
 		{ OP_LOCK_SHARED_KILLABLE, SIGUSR1 }, { OP_LOCK_SHARED_TIMEOUT, SIGKILL },
 		{ OP_BATCH_SHARED, SIGKILL }, { OP_BATCH_SHARED_KILLABLE, SIGUSR1 },
 		{ OP_GET, SIGKILL }, { OP_INSERT, SIGKILL }, { OP_CONTAINS, SIGKILL },
+		{ OP_LOCK_PRESENT, SIGKILL }, { OP_LOCK_PRESENT_KILLABLE, SIGUSR1 },
 		{ OP_REMOVE, SIGKILL }, { OP_FOR_EACH, SIGKILL }, { OP_CLEAR, SIGKILL },
 	};
 

@@ -97,6 +97,18 @@ void lmt_count_refusal(struct lmt_actor *a, int err)
 		flush_signals(current);
 }
 
+static struct lockmap_entry *lmt_call_prealloc(struct lockmap *map, const struct lmt_key *key)
+{
+	struct lockmap_prealloc *pre = lockmap_prealloc(map, GFP_KERNEL);
+	struct lockmap_entry *entry;
+
+	if (IS_ERR(pre))
+		return ERR_CAST(pre);
+	entry = lockmap_lock_prealloc(map, key->data, key->len, &pre);
+	lockmap_prealloc_free(pre);
+	return entry;
+}
+
 static struct lockmap_entry *lmt_call_lock(struct lockmap *map, const struct lmt_key *key,
 					   enum lmt_wait_mode mode, unsigned long timeout)
 {
@@ -110,8 +122,7 @@ static struct lockmap_entry *lmt_call_lock(struct lockmap *map, const struct lmt
 	case LMT_TRY:
 		return lockmap_trylock(map, key->data, key->len);
 	case LMT_PREALLOC:
-		return lockmap_lock_prealloc(map, lockmap_entry_alloc(map, key->data, key->len,
-								      GFP_KERNEL));
+		return lmt_call_prealloc(map, key);
 	default:
 		return lockmap_lock(map, key->data, key->len);
 	}

@@ -53,7 +53,7 @@ static inline struct lockmap_entry *lm_find(struct lm_key *key)
 #define lm_entry_new(key, gfp)		((void)(gfp), (struct lockmap_entry *)NULL)
 #define lm_entry_free(entry)		((void)(entry))
 #define lm_entry_evict(entry)		((void)(entry))
-#define lm_entry_publish(key, new, owner)	(-EEXIST)
+#define lm_entry_publish(key, new, owner, if_full)	((void)(if_full), -EEXIST)
 
 /* All keys share one bucket, or each has its own. */
 static inline void init_keys(bool own_buckets)

@@ -28,6 +28,7 @@
 #define lm_debug_owns(entry)			true
 #define lm_misused(entry, call)			false
 #define lm_misused_by_any(entry, call)		false
+#define lm_misused_key(entry)			false
 #define lm_misused_shared(entry, call)		false
 #define lm_misused_unlock_shared(entry)		false
 #define lm_misused_unlock(entry)		false

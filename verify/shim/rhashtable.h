@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
 /*
  * What core/table.c uses of rhashtable: chains that end in a marker, one lock for
- * each. Tables do not grow: rhashtable's rehash is not lockmap's code.
+ * each. Tables do not grow: rhashtable's rehash is not lockmap's code. But a table may
+ * be full, and refuse insertions for want of memory.
  */
 #ifndef _VERIFY_RHASHTABLE_H
 #define _VERIFY_RHASHTABLE_H
@@ -22,9 +23,14 @@ struct bucket_table {
 	spinlock_t lock[NR_BUCKETS];
 };
 
+/* @nelems is not counted. */
 struct rhashtable {
 	struct bucket_table *tbl;
+	atomic_t nelems;
 };
+
+/* Constant. */
+static bool table_is_full;
 
 struct rhashtable_compare_arg {
 	struct rhashtable *ht;
@@ -42,6 +48,7 @@ struct rhashtable_params {
 #define rht_dereference_rcu(ptr, table)	((void)(table), (ptr))
 #define rht_bucket(tbl, hash)		((struct rhash_lock_head *const *)&(tbl)->head[hash])
 #define RHT_NULLS_MARKER(bucket)	((struct rhash_head *)((uintptr_t)(bucket) | 1))
+#define rht_bucket_insert(table, tbl, hash)	((void)(table), &(tbl)->head[hash])
 #define rht_is_a_nulls(ptr)		((uintptr_t)(ptr) & 1)
 #define rht_for_each_rcu_from(pos, first, tbl, hash)					\
 	for (pos = (first); !rht_is_a_nulls(pos); pos = READ_ONCE(pos->next))
@@ -50,6 +57,11 @@ static inline struct rhash_head *rht_ptr_rcu(struct rhash_lock_head *const *buck
 {
 	return (struct rhash_head *)READ_ONCE(*bucket) ?: RHT_NULLS_MARKER(bucket);
 }
+
+#define rht_for_each_from(pos, first, tbl, hash)					\
+	for (pos = (first); !rht_is_a_nulls(pos); pos = pos->next)
+#define rht_ptr(bucket, tbl, hash)							\
+	((struct rhash_head *)*(bucket) ?: RHT_NULLS_MARKER(bucket))
 
 /* Return: what has the key already, or NULL when @node was put in front of its chain. */
 static inline void *rhashtable_lookup_get_insert_key(struct rhashtable *table, const void *key,
@@ -72,10 +84,12 @@ static inline void *rhashtable_lookup_get_insert_key(struct rhashtable *table, c
 			return obj;
 		}
 	}
-	WRITE_ONCE(node->next, first);
-	WRITE_ONCE(tbl->head[i], (struct rhash_lock_head *)node);
+	if (!table_is_full) {
+		WRITE_ONCE(node->next, first);
+		WRITE_ONCE(tbl->head[i], (struct rhash_lock_head *)node);
+	}
 	spin_unlock(&tbl->lock[i]);
-	return NULL;
+	return table_is_full ? ERR_PTR(-ENOMEM) : NULL;
 }
 
 static inline void rhashtable_remove_fast(struct rhashtable *table, struct rhash_head *node,

@@ -54,6 +54,7 @@ typedef unsigned int gfp_t;
 #define __percpu
 #define __rcu
 #define __releases(x)
+#define HZ			500
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define sizeof_field(type, member)	sizeof(((type *)0)->member)
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
@@ -131,6 +132,8 @@ struct kmem_cache;
 #define spin_lock_irqsave(lock, flags)		do { (flags) = 0; spin_lock(lock); } while (0)
 #define spin_unlock_irqrestore(lock, flags)	do { (void)(flags); spin_unlock(lock); } while (0)
 #define rcu_dereference_raw(ptr)		(ptr)
+#define rcu_access_pointer(ptr)			(ptr)
+#define RCU_INIT_POINTER(ptr, value)		((ptr) = (value))
 #define rcu_assign_pointer(ptr, value)		((ptr) = (value))
 
 #include "list.h"

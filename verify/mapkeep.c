@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/* Models of the map: keys that are present, entries that values keep, memory in reserve. */
+#include "map.h"
+#include "core/present.c"
+#include "core/reference.c"
+
+/* Memory in reserve: the key is locked though the table is full. */
+static noinline void use_reserve(u64 number)
+{
+	struct lockmap_entry *reserve = lm_entry_alloc(&the_map, sizeof(number), GFP_KERNEL), *entry;
+	struct lm_key key = key_number(&number);
+
+	lm_entry_set_key(reserve, &key);
+	entry = lm_lock_slow(&key, reserve, LM_LEAVE_ABSENT, &lm_wait_forever);
+	ex_assert(!IS_ERR_OR_NULL(entry), "is refused in spite of its reserve");
+	ex_assert(key_of(entry) == number, "locked another key");
+	enter(number);
+	ex_step("holds the key");
+	unlock(entry);
+	if (entry != reserve)
+		lm_entry_free(reserve);
+}
+
+static void reserve_a(void)
+{
+	use_reserve(0);
+}
+
+static void reserve_c(void)
+{
+	use_reserve(2);
+}
+
+static void reserve_c_a(void)
+{
+	use_reserve(2);
+	use_reserve(0);
+}
+
+static void shrink_reserve_a(void)
+{
+	shrink();
+	use_reserve(0);
+}
+
+/* Lock a key that has a value; or, if it may have none, be told so. */
+static noinline void use_present(u64 number, bool must)
+{
+	struct lockmap_entry *entry = lockmap_lock_present(&the_map, &number, sizeof(number));
+
+	if (IS_ERR(entry)) {
+		ex_assert(PTR_ERR(entry) == -ENOENT && !must,
+			  "a key that is in the map is not found");
+		return;
+	}
+	ex_assert(key_of(entry) == number, "locked another key");
+	ex_assert(entry->has_value, "a key without a value is taken for present");
+	enter(number);
+	ex_step("holds the key");
+	unlock(entry);
+}
+
+static void present_a(void)
+{
+	use_present(0, true);
+}
+
+static void perhaps_a(void)
+{
+	use_present(0, false);
+}
+
+/* A holder that puts a value in is waited for, so nobody finds the key absent meanwhile. */
+static void hold_put_a(void)
+{
+	put(0, 1);
+}
+
+static void put_a_drop_c(void)
+{
+	put(0, 1);
+	put(2, 1);
+	drop(0);
+}
+
+/* The entry of A, which has a value all the while. */
+static noinline void use_reference(void)
+{
+	struct lockmap_entry *entry = &slab[1].entry;
+	int err = lockmap_entry_lock(entry);
+
+	ex_assert(!err, "cannot lock an entry that a value keeps");
+	ex_assert(key_of(entry) == 0 && entry->has_value, "an entry became another key's");
+	enter(0);
+	ex_step("holds the key");
+	unlock(entry);
+}
+
+static void try_reference(void)
+{
+	struct lockmap_entry *entry = &slab[1].entry;
+
+	if (!lockmap_entry_trylock(entry))
+		return;
+	ex_assert(key_of(entry) == 0 && entry->has_value, "an entry became another key's");
+	enter(0);
+	ex_step("holds the key");
+	unlock(entry);
+}
+
+static void reference_twice(void)
+{
+	use_reference();
+	use_reference();
+}
+
+static void use_a(void)
+{
+	use(0, &lm_wait_forever);
+}
+
+static void shrink_use_b(void)
+{
+	shrink();
+	use(1, &lm_wait_forever);
+}
+
+static void init_full(void)
+{
+	init();
+	table_is_full = true;
+}
+
+/* A has been used, and is idle; its memory may become another key's. */
+static void init_full_idle(void)
+{
+	init_idle();
+	table_is_full = true;
+}
+
+const struct model models[] = {
+	MAP_MODEL("map-reserve", "two tasks insert one key, and a third another, into a full table",
+		  .init = init_full, .body = { reserve_a, reserve_a, reserve_c }),
+	MAP_MODEL("map-reserve-reuse", "the same while an entry in the chain is evicted",
+		  .init = init_full_idle, .body = { reserve_c_a, shrink_reserve_a }),
+	MAP_MODEL("map-present", "A has a value, and C is evicted from its chain",
+		  .init = init_chain, .body = { present_a, use_a, shrink_use_b }),
+	MAP_MODEL("map-present-put", "A gets its value, and loses it",
+		  .init = init_idle, .body = { perhaps_a, put_a_drop_c, shrink }),
+	MAP_MODEL("map-present-first", "two tasks lock A while it gets its first value",
+		  .body = { perhaps_a, hold_put_a, perhaps_a }),
+	MAP_MODEL("map-reference", "the entry of A is locked by its address, and by its key",
+		  .init = init_chain, .body = { reference_twice, use_a, shrink_use_b }),
+	MAP_MODEL("map-reference-try", "the same with a trylock",
+		  .init = init_chain, .body = { try_reference, use_a, use_reference }),
+};
+
+const int nr_models = ARRAY_SIZE(models);
