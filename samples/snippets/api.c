@@ -3,7 +3,9 @@
  * Code of Documentation/api.rst and Documentation/rust.rst. Each function is a
  * piece of a page; loading the module runs them all.
  */
+#include <linux/list.h>
 #include <linux/module.h>
+#include <linux/spinlock.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
 #include "lockmap.h"
@@ -59,6 +61,38 @@ static int users_of(struct lockmap *map, u64 id, u64 *users)
 }
 
 /* [share end] */
+
+/* [reference] */
+struct session {
+	struct list_head lru;	/* in "sessions"; by sessions_lock */
+	unsigned long used;	/* when; by the key's lock, as is the rest */
+};
+
+static DEFINE_SPINLOCK(sessions_lock);
+static LIST_HEAD(sessions);
+
+/* The only code that removes values: so those in the list stay as long as it does not run. */
+static void end_oldest_session(void)
+{
+	struct lockmap_entry *entry = NULL;
+	struct session *oldest;
+
+	spin_lock(&sessions_lock);
+	oldest = list_first_entry_or_null(&sessions, struct session, lru);
+	if (oldest)
+		entry = lockmap_value_entry(oldest);
+	if (entry && lockmap_entry_trylock(entry))	/* a session that is busy stays */
+		list_del(&oldest->lru);
+	else
+		entry = NULL;
+	spin_unlock(&sessions_lock);
+	if (!entry)
+		return;
+	lockmap_entry_remove(entry, NULL);
+	lockmap_unlock(entry);
+}
+
+/* [reference end] */
 
 /* [async] */
 struct job {
@@ -152,6 +186,35 @@ static int try_job(struct lockmap *map, u64 id)
 	return err ?: job.entry ? 0 : -EIO;
 }
 
+/* Begin two sessions, and end one while the other is in use. */
+static int try_sessions(void)
+{
+	struct lockmap *map __free(lockmap_destroy) = lockmap_create(&(struct lockmap_params) {
+		.name = "sessions", .key_len = sizeof(u64), .value_len = sizeof(struct session),
+	});
+	struct lockmap_entry *entry = NULL;
+	struct session *session;
+	size_t left;
+
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	for (u64 id = 1; id <= 2; id++) {
+		entry = lockmap_lock(map, &id, sizeof(id));
+		if (IS_ERR(entry))
+			return PTR_ERR(entry);
+		session = lockmap_entry_get_or_insert(entry, NULL);
+		list_add_tail(&session->lru, &sessions);
+		if (id == 1)
+			lockmap_unlock(entry);
+	}
+	end_oldest_session();
+	end_oldest_session();	/* the one in use stays */
+	left = lockmap_len(map);
+	list_del(sessions.next);
+	lockmap_unlock(entry);
+	return left == 1 ? 0 : -EIO;
+}
+
 static int __init api_init(void)
 {
 	struct lockmap *paths __free(lockmap_destroy) = create_paths();
@@ -167,7 +230,7 @@ static int __init api_init(void)
 	if (IS_ERR(users))
 		return PTR_ERR(users);
 	err = count_visit(users, 7) ?: transfer(users, 7, 8, 1);
-	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8);
+	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8) ?: try_sessions();
 	if (!err && count != 1)
 		err = -EIO;
 	err = err ?: reset(users, 7) ?: reset_soon(users, 8);
