@@ -64,9 +64,9 @@
  * - If tasks wait for each other's keys in a cycle, the wait of one of them fails
  *   with -EDEADLK, some tens of milliseconds later.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
- *   one by one in ascending order of the map's key comparison; lockdep checks
- *   that order, also for calls that only read or remove a key. A batch that is
- *   locked while keys are held has to be of larger ones.
+ *   one by one in ascending order; lockdep checks that order, also for calls that
+ *   only read or remove a key. A batch that is locked while keys are held has to be
+ *   of larger ones.
  * - No poisoning: the next holder finds the value as the last one left it.
  * - No priority inheritance. For that use struct rt_mutex.
  * - Every function may sleep unless its Context: says otherwise. None may be
@@ -75,7 +75,18 @@
  *   threads, work and timers first. lockmap does not detect such calls.
  * - A call that fails leaves the map as it was.
  *
- * Keys are compared and hashed as bytes, padding included: clear a struct before
+ * The order of keys
+ *
+ * &lockmap_params.cmp decides if it is given. Else keys of fixed length of 1, 2, 4 and
+ * 8 bytes are unsigned numbers of the machine's byte order, whatever their type, and
+ * whether or not there is a &lockmap_params.hash: 1 comes before 256, and -1 after 1. A
+ * struct of 8 bytes then sorts by its last field first on a little endian machine. All
+ * other keys, also those of 8 bytes in a map with %LOCKMAP_VAR_KEY, are compared by
+ * memcmp(), then by length. Batches are locked and walked in this order, and "ascending"
+ * and "larger" mean it everywhere. So a task that locks 1 and then 256 gets both, beside
+ * any batch of the two.
+ *
+ * Keys are the same if all their bytes are, padding included: clear a struct before
  * its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen() bytes;
  * the zero at its end is not stored, so print a key with %.*s. Values are bytes as
  * well. They are aligned to LOCKMAP_VALUE_ALIGN, and may be copied to and from user
@@ -133,22 +144,35 @@ struct lockmap_prealloc;
  *	idle entries are reclaimed when memory gets short
  * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
  *	@cmp calls equal must have the same hash: a @cmp that calls different bytes
- *	equal needs a @hash as well. Must not sleep. %NULL for a keyed hash, whose
- *	collisions an attacker cannot find
- * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
- *	are locked and walked in this order. Must not sleep, and must bear bytes
- *	that change while it reads them (its answer is then thrown away). %NULL for
- *	memcmp(), then length
- * @clone: how lockmap_get() copies a value out, with the key shared, so that it may
- *	run several times at once for one value; must not lock the key; may sleep.
- *	%NULL for memcpy(), which needs no lock
+ *	equal needs a @hash as well. %NULL for a keyed hash, whose collisions an
+ *	attacker cannot find
+ * @cmp: order of keys: negative, 0 or positive; 0 means the same key. %NULL for
+ *	the order of unsigned numbers if all keys have 1, 2, 4 or 8 bytes, else for
+ *	memcmp(), then length. Keys of a map with %LOCKMAP_VAR_KEY are never numbers
+ * @clone: how lockmap_get() copies a value out. %NULL for memcpy(), which needs no
+ *	lock
  * @release: called with a value that is dropped: replaced or removed by a call
- *	that does not ask for the old value, or destroyed with the map. Runs in the
- *	context of the call that drops the value, with the key locked; may sleep
- *	where the caller may. %NULL for no call
+ *	that does not ask for the old value, or destroyed with the map. %NULL for no
+ *	call
+ * @priv: given to @hash, @cmp, @clone and @release
  * @lock_key: lockdep class of the keys, a static object of the caller's that no
  *	other kind of lock has; %NULL for the class of the place in the code that calls
  *	lockmap_create()
+ *
+ * What the functions may do:
+ *
+ * - @hash and @cmp run in the middle of a lookup, in the context of the call, also in
+ *   softirq if the map is used there; @cmp runs with preemption off at times. They must
+ *   not sleep, and must not call lockmap, for this map or another: such a call may hang.
+ *   With CONFIG_LOCKMAP_DEBUG it is a WARN, once a map, and is refused with -EINVAL.
+ *   @cmp must bear bytes that change while it reads them. Its answer is then thrown away.
+ * - @clone runs with the key shared, so several may run at once for one value. It may
+ *   sleep, and may lock larger keys of the map, as any holder of the key may. It must
+ *   not lock the key itself.
+ * - @release runs in the context of the call that drops the value, with the key locked,
+ *   and may sleep where that call may. It may use larger keys of the map, also insert
+ *   values; calls for the key itself fail. In lockmap_destroy() as well: what it inserts
+ *   there is released, too.
  */
 struct lockmap_params {
 	const char   *name;
@@ -159,10 +183,11 @@ struct lockmap_params {
 	unsigned int  nr_shards;
 	size_t        nelem_hint;
 	unsigned int  max_idle;
-	u64  (*hash)(const void *key, size_t len, u64 seed);
-	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len);
-	void (*clone)(void *dst, const void *src);
-	void (*release)(void *value);
+	u64  (*hash)(const void *key, size_t len, u64 seed, void *priv);
+	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len, void *priv);
+	void (*clone)(void *dst, const void *src, void *priv);
+	void (*release)(void *value, void *priv);
+	void *priv;
 	struct lock_class_key *lock_key;
 };
 
@@ -231,7 +256,8 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct loc
  * No key may be held and no call on the map may be in progress. If a key is
  * held all the same, a WARN tells the map's name, the number of keys held, and how
  * many of them by tasks that have ended; and the map is leaked rather than freed
- * under its users. Memory of lockmap_prealloc() has to be used or freed before.
+ * under its users. So is a map of which &lockmap_params.release leaves a key locked, or
+ * inserts ever more values. Memory of lockmap_prealloc() has to be used or freed before.
  *
  * Context: Process context. May sleep.
  */
@@ -891,9 +917,9 @@ int lockmap_clear(struct lockmap *map);
  * @keys: the keys in any order; the same key may be there more than once
  * @n: number of keys; 0 gives an empty batch
  *
- * The keys are locked in the order of &lockmap_params.cmp, so that any number of
- * batches may overlap: all of them, or on an error none. @keys and what it points
- * to are not needed after the return::
+ * The keys are locked in ascending order, so that any number of batches may overlap:
+ * all of them, or on an error none. @keys and what it points to are not needed after the
+ * return::
  *
  *	const struct lockmap_key keys[] = { { &from, sizeof(from) }, { &to, sizeof(to) } };
  *	struct lockmap_batch *batch = lockmap_batch_lock(map, keys, ARRAY_SIZE(keys));

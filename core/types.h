@@ -156,6 +156,7 @@ struct lm_cpu {
  * @key_kind: how keys are compared
  * @key_len: length of keys, or of the longest
  * @key_offset: where the key is in &lockmap_entry.data
+ * @is_number: keys sort as unsigned numbers
  * @plain_value: values are short, and are copied without @clone
  * @hash_key: secret
  * @params: as given, with defaults filled in
@@ -172,6 +173,7 @@ struct lm_cpu {
  * @leaked: the map was destroyed with keys held, and the log says so
  * @refused: a key was refused for its length, and the log says so; without a lock
  * @dead_owner: a holder ended without an unlock, and the log says so; by cmpxchg()
+ * @called_back: @hash or @cmp called lockmap, and the log says so; without a lock
  * @disorder: keys were locked out of order, and the log says so; without a lock
  * @node: in lm_maps
  * @debugfs: folder of the map
@@ -183,6 +185,7 @@ struct lockmap {
 	enum lm_key_kind key_kind;
 	u32 key_len;
 	u32 key_offset;
+	bool is_number;
 	bool plain_value;
 	struct lm_hash_key hash_key;
 	struct lockmap_params params;
@@ -197,6 +200,7 @@ struct lockmap {
 	struct module *owner;
 	bool leaked;
 	bool refused;
+	bool called_back;
 	bool disorder;
 	unsigned int dead_owner;
 	struct list_head node;

@@ -132,7 +132,7 @@ static void keys_of_all_kinds(struct kunit *test)
 	}
 }
 
-static void clone_anyhow(void *dst, const void *src)
+static void clone_anyhow(void *dst, const void *src, void *priv)
 {
 	*(u64 *)dst = *(const u64 *)src;
 }
@@ -160,7 +160,7 @@ struct object {
 	u64 a, b;
 };
 
-static void free_object(void *value)
+static void free_object(void *value, void *priv)
 {
 	struct object *object = *(struct object **)value;
 

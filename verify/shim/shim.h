@@ -2,7 +2,7 @@
 /*
  * What the rooms in core/ use of the kernel, for user space. Written afresh, and
  * no more of it than they need. All headers linux/... of a model are this one;
- * compat.h and observe.h take the places of three rooms.
+ * callback.h, compat.h and observe.h take the places of four rooms.
  *
  * The machine underneath, which is atomics, spin locks and the scheduler, is
  * either explore.h or threads.h.
@@ -76,11 +76,6 @@ typedef unsigned int gfp_t;
 #define as_packed(ptr)		((struct { typeof(*(ptr)) x; } __attribute__((packed)) *)(ptr))
 #define get_unaligned(ptr)	(as_packed(ptr)->x)
 #define put_unaligned(n, ptr)	(as_packed(ptr)->x = (n))
-
-static inline u64 get_unaligned_be64(const void *ptr)
-{
-	return __builtin_bswap64(get_unaligned((const u64 *)ptr));
-}
 
 /* Hashes: the constant of linux/hash.h. No model asks for SipHash. A model may hash addresses. */
 #define GOLDEN_RATIO_64		0x61C8864680B583EBull
