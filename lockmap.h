@@ -30,6 +30,8 @@
  *   the key is held ...     by nobody     shared        exclusively   by the caller
  *                                                                     exclusively
  *   lockmap_lock()          takes it      waits         waits         -EDEADLK
+ *   lockmap_lock_timeout()
+ *     with a timeout of 0   takes it      -ETIMEDOUT    -ETIMEDOUT    -EDEADLK
  *   lockmap_trylock()       takes it      -EBUSY        -EBUSY        -EBUSY
  *   lockmap_lock_shared()   shares it     shares it;    waits         -EDEADLK
  *                                         waits behind
@@ -280,9 +282,14 @@ struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key
  * @map: the map
  * @key: the key's bytes
  * @len: length of the key, in bytes
- * @timeout: how long to wait, in jiffies; 0 not to wait
+ * @timeout: how long to wait for the key, in jiffies; %MAX_SCHEDULE_TIMEOUT for ever;
+ *	0 not to wait. More than %LONG_MAX counts as 0: that is what
+ *	``deadline - jiffies`` is after the deadline
  *
  * A wait that is too short for a cycle to be noticed ends with -ETIMEDOUT.
+ *
+ * With a @timeout of 0 this call differs from lockmap_trylock(): it may sleep to
+ * allocate memory, and says -ETIMEDOUT where that one says -EBUSY.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock(), and ERR_PTR(-ETIMEDOUT).
@@ -304,7 +311,8 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
  * Context: Process context or softirq. Never sleeps: may be called with
  * spinlocks held or bottom halves off.
  * Return: the entry, locked; ERR_PTR(-EBUSY) when the key is held, also when the
- * caller holds it; ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
+ * caller holds it (lockmap_lock_timeout() says -ETIMEDOUT, or -EDEADLK if the caller
+ * holds it); ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
  */
 struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
 
@@ -417,7 +425,7 @@ lockmap_lock_shared_killable(struct lockmap *map, const void *key, size_t len);
  * @map: the map
  * @key: the key's bytes
  * @len: length of the key, in bytes
- * @timeout: how long to wait, in jiffies; 0 not to wait
+ * @timeout: how long to wait, as for lockmap_lock_timeout()
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock_shared(), and ERR_PTR(-ETIMEDOUT).
@@ -799,7 +807,7 @@ struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
  * @map: the map
  * @keys: the keys
  * @n: number of keys
- * @timeout: how long to wait for all of them together, in jiffies; 0 not to wait
+ * @timeout: how long to wait for all of them together, as for lockmap_lock_timeout()
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-ETIMEDOUT).
