@@ -107,8 +107,9 @@ struct lockmap_entry;
 
 /**
  * struct lockmap_params - what kind of map lockmap_create() makes
- * @name: the name of the map in tracepoints, debugfs and messages; needed, and
- *	copied
+ * @name: the name of the map in tracepoints, debugfs, messages, and of its slab cache;
+ *	needed, and copied: 31 bytes of it at most. Underscores stand for spaces, slashes,
+ *	a dot at the beginning, and all that is not printable ASCII
  * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
  *	the longest that will be used
  * @value_len: bytes of a value; 0 for a set (a key is there or not) or for

@@ -17,7 +17,7 @@
 #include "hash.h"
 #include "types.h"
 
-/* How much of a map's name, and of a key, is shown. */
+/* Room for a map's name, and for a key as it is shown, of which so many bytes are. */
 #define LM_NAME_TEXT	32
 #define LM_KEY_TEXT	72
 

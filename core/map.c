@@ -2,6 +2,7 @@
 /*
  * Create and destroy maps.
  */
+#include <linux/ctype.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/list.h>
@@ -16,6 +17,7 @@
 #include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/workqueue.h>
 
 #include "compat.h"
@@ -160,12 +162,27 @@ static void lm_map_free(struct lockmap *map)
 	kvfree(map);
 }
 
+/*
+ * A map has one name everywhere. Tools split lists of slab caches and of events at
+ * spaces, and a name must be fit for a folder.
+ */
+static char *lm_name_create(const char *name)
+{
+	char *copy = kstrndup(name, LM_NAME_TEXT - 1, GFP_KERNEL), *c;
+
+	for (c = copy; c && *c; c++) {
+		if (!isascii(*c) || !isgraph(*c) || *c == '/' || (c == copy && *c == '.'))
+			*c = '_';
+	}
+	return copy;
+}
+
 static int lm_map_init(struct lockmap *map, unsigned int nr_shards)
 {
 	struct lockmap_params *p = &map->params;
 	int err;
 
-	p->name = kstrdup(p->name, GFP_KERNEL);
+	p->name = lm_name_create(p->name);
 	if (!p->name)
 		return -ENOMEM;
 	p->gfp = p->gfp ?: GFP_KERNEL;
