@@ -6,9 +6,12 @@
  * debugfs keeps the readers of a file and debugfs_remove() apart, so that a map
  * cannot go while it is read.
  */
+#include <linux/dcache.h>
 #include <linux/debugfs.h>
+#include <linux/err.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -23,6 +26,8 @@
 #define LM_WAITERS_SHOWN	16
 
 static struct dentry *lm_debugfs;
+/* A folder that one map finds missing is not created by another. Taken with nothing held. */
+static DEFINE_MUTEX(lm_debugfs_lock);
 
 static int lm_stats_show(struct seq_file *m, void *unused)
 {
@@ -158,22 +163,36 @@ static int lm_held_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(lm_held);
 
+static bool lm_debugfs_has(const char *name)
+{
+	struct dentry *dentry = debugfs_lookup(name, lm_debugfs);
+
+	if (IS_ERR_OR_NULL(dentry))
+		return false;
+	dput(dentry);
+	return true;
+}
+
+/* Create a folder. Several maps may have the same name, and others that name with a number. */
+static struct dentry *lm_debugfs_create_dir(const char *map_name)
+{
+	static unsigned int nr;		/* by lm_debugfs_lock */
+	char name[LM_NAME_TEXT + 12];
+	struct dentry *dir;
+
+	strscpy(name, map_name, sizeof(name));
+	mutex_lock(&lm_debugfs_lock);
+	while (lm_debugfs_has(name))
+		scnprintf(name, sizeof(name), "%s.%u", map_name, ++nr);
+	dir = debugfs_create_dir(name, lm_debugfs);
+	mutex_unlock(&lm_debugfs_lock);
+	return dir;
+}
+
 /* Without debugfs, or without memory for it, there is just nothing to see. */
 static void lm_debugfs_add(struct lockmap *map)
 {
-	static atomic_t nr;
-	char name[LM_NAME_TEXT + 12];
-	struct dentry *same;
-
-	scnprintf(name, sizeof(name), "%.*s", LM_NAME_TEXT, lm_name(map));
-	strreplace(name, '/', '_');
-	same = debugfs_lookup(name, lm_debugfs);
-	if (!IS_ERR_OR_NULL(same)) {
-		/* Several maps may have the same name. */
-		scnprintf(name + strlen(name), 12, ".%u", (unsigned int)atomic_inc_return(&nr));
-		dput(same);
-	}
-	map->debugfs = debugfs_create_dir(name, lm_debugfs);
+	map->debugfs = lm_debugfs_create_dir(lm_name(map));
 	if (IS_ERR(map->debugfs))
 		return;
 	debugfs_create_file("stats", 0400, map->debugfs, map, &lm_stats_fops);
