@@ -74,8 +74,9 @@ static noinline int lm_key_refused(struct lockmap *map, const void *data, size_t
 	if (IS_ERR_OR_NULL(map) || !data || READ_ONCE(map->refused))
 		return -EINVAL;
 	WRITE_ONCE(map->refused, true);
-	pr_notice("%s: a key of %zu bytes is refused, where keys have %s%u\n", lm_name(map), len,
-		  map->params.flags & LOCKMAP_VAR_KEY ? "1 to " : "", map->key_len);
+	pr_notice("%s: a key of %zu byte%s is refused, where keys have %s%u\n", lm_name(map), len,
+		  len == 1 ? "" : "s", map->params.flags & LOCKMAP_VAR_KEY ? "1 to " : "",
+		  map->key_len);
 	return -EINVAL;
 }
 

@@ -267,15 +267,16 @@ static unsigned int lm_count_abandoned(struct lockmap *map)
 
 void lockmap_destroy(struct lockmap *map)
 {
-	unsigned int held;
+	unsigned int held, gone;
 
 	if (IS_ERR_OR_NULL(map))
 		return;
 	might_sleep();
 	held = lm_count_held(map);
-	if (WARN(held,
-		 "lockmap: %s: destroyed with %u keys held, %u by tasks that are gone; leaked\n",
-		 lm_name(map), held, lm_count_abandoned(map))) {
+	gone = held ? lm_count_abandoned(map) : 0;
+	if (WARN(held, "lockmap: %s: destroyed with %u key%s held, %u by %s gone; leaked\n",
+		 lm_name(map), held, held == 1 ? "" : "s", gone,
+		 gone == 1 ? "a task that is" : "tasks that are")) {
 		mutex_lock(&lm_maps_lock);
 		map->leaked = true;
 		mutex_unlock(&lm_maps_lock);

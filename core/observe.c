@@ -24,7 +24,7 @@
 /* How many tasks of a cycle a message names. */
 #define LM_CYCLE_SHOWN	8
 /* How long the message may become. */
-#define LM_CYCLE_TEXT	640
+#define LM_CYCLE_TEXT	768
 
 /*
  * lockdep

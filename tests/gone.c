@@ -35,8 +35,9 @@ static void destroy_told(struct lockmap *map, const char *name, unsigned int hel
 {
 	char text[128];
 
-	scnprintf(text, sizeof(text), "%s: destroyed with %u keys held, %u by tasks that are gone",
-		  name, held, gone);
+	scnprintf(text, sizeof(text), "%s: destroyed with %u key%s held, %u by %s gone; leaked",
+		  name, held, held == 1 ? "" : "s", gone,
+		  gone == 1 ? "a task that is" : "tasks that are");
 	expect_told_begin(text);
 	lockmap_destroy(map);
 	expect_warning_end();
