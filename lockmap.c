@@ -23,7 +23,8 @@
  *   lock of a bucket of waiting tasks (turnstile.c)
  *   lock of a bucket of sleepers (deadlock.c)
  *
- * The last three never nest. lm_maps_lock (map.c) is taken with nothing held.
+ * The last three never nest. lm_maps_lock (map.c) and lm_debugfs_lock (debugfs.c) are
+ * taken with nothing held.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt

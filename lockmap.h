@@ -30,6 +30,8 @@
  *   the key is held ...     by nobody     shared        exclusively   by the caller
  *                                                                     exclusively
  *   lockmap_lock()          takes it      waits         waits         -EDEADLK
+ *   lockmap_lock_timeout()
+ *     with a timeout of 0   takes it      -ETIMEDOUT    -ETIMEDOUT    -EDEADLK
  *   lockmap_trylock()       takes it      -EBUSY        -EBUSY        -EBUSY
  *   lockmap_lock_shared()   shares it     shares it;    waits         -EDEADLK
  *                                         waits behind
@@ -59,10 +61,12 @@
  *   that was disowned (lockmap_entry_disown()), taken in softirq or granted to a
  *   request belongs to no task, and any context unlocks it. A task is known by its
  *   pid: do not hold a lock across execve(), which may change the pid.
- * - Not reentrant: taking a key that the same task holds exclusively fails with
- *   -EDEADLK. Taking one again that it shares may hang; lockdep reports that.
+ * - Not reentrant: a call that would wait for a key which the same task holds
+ *   exclusively fails with -EDEADLK. Taking one again that it shares may hang; lockdep
+ *   reports that.
  * - If tasks wait for each other's keys in a cycle, the wait of one of them fails
- *   with -EDEADLK, some tens of milliseconds later.
+ *   with -EDEADLK, some tens of milliseconds later. A cycle through a key that is
+ *   shared, or belongs to no task, is not found.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order; lockdep checks that order, also for calls that
  *   only read or remove a key. A batch that is locked while keys are held has to be
@@ -73,7 +77,8 @@
  *   called from hard interrupts, from NMI, or with interrupts off.
  * - No call on a map may be in progress when lockmap_destroy() is called: stop
  *   threads, work and timers first. lockmap does not detect such calls.
- * - A call that fails leaves the map as it was.
+ * - A call that fails leaves the map as it was. A walk does not: what it has done
+ *   before it failed stays done (lockmap_for_each(), lockmap_retain(), lockmap_clear()).
  *
  * The order of keys
  *
@@ -121,8 +126,9 @@ struct lockmap_prealloc;
 
 /**
  * struct lockmap_params - what kind of map lockmap_create() makes
- * @name: the name of the map in tracepoints, debugfs and messages; needed, and
- *	copied
+ * @name: the name of the map in tracepoints, debugfs, messages, and of its slab cache;
+ *	needed, and copied: 31 bytes of it at most. Underscores stand for spaces, slashes,
+ *	a dot at the beginning, and all that is not printable ASCII
  * @key_len: bytes of a key, 1 to %LOCKMAP_MAX_KEY_LEN; with %LOCKMAP_VAR_KEY
  *	the longest that will be used
  * @value_len: bytes of a value; 0 for a set (a key is there or not) or for
@@ -135,8 +141,8 @@ struct lockmap_prealloc;
  *	with __GFP_ACCOUNT
  * @nr_shards: tables that the map is spread over, rounded up to a power of
  *	two; 0 for four per possible CPU
- * @nelem_hint: how many keys to make room for at once; 0 to start small. A map
- *	grows and shrinks by itself either way
+ * @nelem_hint: how many keys to make room for at once, of which 65535 count for each
+ *	shard; 0 to start small. A map grows and shrinks by itself either way
  * @max_idle: how many keys without a value and without a holder may stay
  *	behind as idle entries, so that locking them again allocates nothing;
  *	0 for as many as fit in a 64th of memory, 64 to 98304; or for 64 with
@@ -310,9 +316,14 @@ struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key
  * @map: the map
  * @key: the key's bytes
  * @len: length of the key, in bytes
- * @timeout: how long to wait, in jiffies; 0 not to wait
+ * @timeout: how long to wait for the key, in jiffies; %MAX_SCHEDULE_TIMEOUT for ever;
+ *	0 not to wait. More than %LONG_MAX counts as 0: that is what
+ *	``deadline - jiffies`` is after the deadline
  *
  * A wait that is too short for a cycle to be noticed ends with -ETIMEDOUT.
+ *
+ * With a @timeout of 0 this call differs from lockmap_trylock(): it may sleep to
+ * allocate memory, and says -ETIMEDOUT where that one says -EBUSY.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock(), and ERR_PTR(-ETIMEDOUT).
@@ -334,7 +345,8 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
  * Context: Process context or softirq. Never sleeps: may be called with
  * spinlocks held or bottom halves off.
  * Return: the entry, locked; ERR_PTR(-EBUSY) when the key is held, also when the
- * caller holds it; ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
+ * caller holds it (lockmap_lock_timeout() says -ETIMEDOUT, or -EDEADLK if the caller
+ * holds it); ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
  */
 struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
 
@@ -557,7 +569,7 @@ lockmap_lock_shared_killable(struct lockmap *map, const void *key, size_t len);
  * @map: the map
  * @key: the key's bytes
  * @len: length of the key, in bytes
- * @timeout: how long to wait, in jiffies; 0 not to wait
+ * @timeout: how long to wait, as for lockmap_lock_timeout()
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock_shared(), and ERR_PTR(-ETIMEDOUT).
@@ -694,7 +706,8 @@ struct lockmap_entry * __must_check lockmap_lock_async(struct lockmap *map, cons
  * function of a request takes.
  * Return: true when it was taken back: &lockmap_request.granted is never called, and the
  * request is the caller's again. False when the function has run, runs, or is about
- * to: free the request there, or wait until it has run.
+ * to: free the request there, or wait until it has run. False also for a request that
+ * lockmap_lock_async() did not return -EINPROGRESS for, whose function never runs.
  */
 bool lockmap_cancel(struct lockmap_request *req);
 
@@ -776,9 +789,9 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
  * @len: length of the key, in bytes
  * @value: where to copy the value, undefined after an error; %NULL only to ask
  *
- * Waits while the key is held. Reading a key that is not held writes nothing that
- * other CPUs share, so readers do not slow each other down; with
- * &lockmap_params.clone the key is locked instead.
+ * Waits while the key is held exclusively. Reading a key that is not writes nothing
+ * that other CPUs share, so readers do not slow each other down; with
+ * &lockmap_params.clone the key is shared instead, as by lockmap_lock_shared().
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; -ENOENT when the key has no value; -EINVAL for a wrong @len or a
@@ -811,7 +824,7 @@ int lockmap_tryget(struct lockmap *map, const void *key, size_t len, void *value
  * @key: the key's bytes
  * @len: length of the key, in bytes
  *
- * Waits while another task holds the key. The holder itself gets the answer at
+ * Waits while the key is held exclusively. The holder itself gets the answer at
  * once: as it has left the value so far. So does a task whose wait lockmap_lock()
  * would refuse with -EDEADLK.
  *
@@ -870,9 +883,9 @@ bool lockmap_is_empty(struct lockmap *map);
  * @map: the map
  * @fn: called with each value, its key locked and no other (the key is bytes,
  *	with no zero at its end); may write the value and may sleep; non-zero
- *	stops the walk. It holds the key as if by lockmap_lock(): calls for this
- *	key fail with -EDEADLK, and @fn may wait for other keys of the map only if
- *	they are larger
+ *	stops the walk. It holds the key as if by lockmap_lock(): calls that would
+ *	wait for this key fail with -EDEADLK, and @fn may wait for other keys of the
+ *	map only if they are larger
  * @arg: given to @fn
  *
  * A value that is there from the beginning to the end is visited exactly once, a
@@ -881,7 +894,7 @@ bool lockmap_is_empty(struct lockmap *map);
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
- * when the caller holds a key of the map; -EDEADLK as well, with some values
+ * when the caller holds a key of the map exclusively; -EDEADLK as well, with some values
  * visited, when its wait for a key is the one that is refused in a cycle, which
  * takes a key of another map that the caller holds; -EINVAL if @map or @fn is %NULL.
  */
@@ -895,7 +908,8 @@ int lockmap_for_each(struct lockmap *map,
  * @arg: given to @keep
  *
  * Context: Process context. May sleep, uninterruptibly.
- * Return: 0, or an error as lockmap_for_each() gives it.
+ * Return: 0, or an error as lockmap_for_each() gives it, when values that were visited
+ * before may have been removed.
  */
 int lockmap_retain(struct lockmap *map,
 		   bool (*keep)(const void *key, size_t len, void *value, void *arg), void *arg);
@@ -904,10 +918,11 @@ int lockmap_retain(struct lockmap *map,
  * lockmap_clear() - remove all values
  * @map: the map
  *
- * Waits for keys that are held.
+ * Waits for keys that are held. A value that comes meanwhile may stay.
  *
  * Context: Process context. May sleep, uninterruptibly.
- * Return: 0, or an error as lockmap_for_each() gives it.
+ * Return: 0, or an error as lockmap_for_each() gives it, when some values may have been
+ * removed.
  */
 int lockmap_clear(struct lockmap *map);
 
@@ -960,7 +975,7 @@ struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
  * @map: the map
  * @keys: the keys
  * @n: number of keys
- * @timeout: how long to wait for all of them together, in jiffies; 0 not to wait
+ * @timeout: how long to wait for all of them together, as for lockmap_lock_timeout()
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-ETIMEDOUT).

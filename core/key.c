@@ -18,9 +18,10 @@
 #include "hash.h"
 #include "types.h"
 
-/* How much of a map's name, and of a key, is shown. */
+/* Room for a map's name, and for a key as it is shown, of which so many bytes are. */
 #define LM_NAME_TEXT	32
 #define LM_KEY_TEXT	72
+#define LM_KEY_SHOWN	32
 
 static const char *lm_name(const struct lockmap *map)
 {
@@ -90,8 +91,9 @@ static noinline int lm_key_refused(struct lockmap *map, const void *data, size_t
 	if (IS_ERR_OR_NULL(map) || !data || READ_ONCE(map->refused))
 		return -EINVAL;
 	WRITE_ONCE(map->refused, true);
-	pr_notice("%s: a key of %zu bytes is refused, where keys have %s%u\n", lm_name(map), len,
-		  map->params.flags & LOCKMAP_VAR_KEY ? "1 to " : "", map->key_len);
+	pr_notice("%s: a key of %zu byte%s is refused, where keys have %s%u\n", lm_name(map), len,
+		  len == 1 ? "" : "s", map->params.flags & LOCKMAP_VAR_KEY ? "1 to " : "",
+		  map->key_len);
 	return -EINVAL;
 }
 
@@ -203,17 +205,20 @@ static bool lm_is_text(const u8 *data, u32 len)
 	u32 i;
 
 	for (i = 0; i < len; i++) {
-		if (!isascii(data[i]) || !isprint(data[i]) || data[i] == '"')
+		if (!isascii(data[i]) || !isprint(data[i]))
 			return false;
 	}
 	return true;
 }
 
-/* Write a key for people to read: a number, "text", or hex; a long one is cut off. */
+/*
+ * Write a key for people to read: a number, "text", or hex; a long one is cut off. In text
+ * a backslash stands before each quote and each backslash.
+ */
 static void lm_key_text(char *text, size_t size, const struct lockmap *map, const void *data,
 			u32 len)
 {
-	u32 shown = min_t(u32, len, 32);
+	u32 shown = min_t(u32, len, LM_KEY_SHOWN);
 	const char *more = shown < len ? "..." : "";
 
 	if (map->key_kind == LM_KEY_U64)
@@ -221,7 +226,7 @@ static void lm_key_text(char *text, size_t size, const struct lockmap *map, cons
 	else if (map->key_kind == LM_KEY_U32)
 		snprintf(text, size, "%#x", get_unaligned((const u32 *)data));
 	else if (lm_is_text(data, len))
-		snprintf(text, size, "\"%.*s\"%s", (int)shown, (const char *)data, more);
+		snprintf(text, size, "\"%*pEc\"%s", (int)shown, data, more);
 	else
 		snprintf(text, size, "%*phN%s", (int)shown, data, more);
 }

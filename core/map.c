@@ -2,6 +2,7 @@
 /*
  * Create and destroy maps.
  */
+#include <linux/ctype.h>
 #include <linux/err.h>
 #include <linux/export.h>
 #include <linux/list.h>
@@ -16,6 +17,7 @@
 #include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/workqueue.h>
 
 #include "compat.h"
@@ -163,12 +165,27 @@ static void lm_map_free(struct lockmap *map)
 	kvfree(map);
 }
 
+/*
+ * A map has one name everywhere. Tools split lists of slab caches and of events at
+ * spaces, and a name must be fit for a folder.
+ */
+static char *lm_name_create(const char *name)
+{
+	char *copy = kstrndup(name, LM_NAME_TEXT - 1, GFP_KERNEL), *c;
+
+	for (c = copy; c && *c; c++) {
+		if (!isascii(*c) || !isgraph(*c) || *c == '/' || (c == copy && *c == '.'))
+			*c = '_';
+	}
+	return copy;
+}
+
 static int lm_map_init(struct lockmap *map, unsigned int nr_shards)
 {
 	struct lockmap_params *p = &map->params;
 	int err;
 
-	p->name = kstrdup(p->name, GFP_KERNEL);
+	p->name = lm_name_create(p->name);
 	if (!p->name)
 		return -ENOMEM;
 	p->gfp = p->gfp ?: GFP_KERNEL;
@@ -254,10 +271,11 @@ static unsigned int lm_count_abandoned(struct lockmap *map)
 static bool lm_held_at_destroy(struct lockmap *map)
 {
 	unsigned int held = lm_count_held(map);
+	unsigned int gone = held ? lm_count_abandoned(map) : 0;
 
-	return WARN(held,
-		    "lockmap: %s: destroyed with %u keys held, %u by tasks that are gone; leaked\n",
-		    lm_name(map), held, lm_count_abandoned(map));
+	return WARN(held, "lockmap: %s: destroyed with %u key%s held, %u by %s gone; leaked\n",
+		    lm_name(map), held, held == 1 ? "" : "s", gone,
+		    gone == 1 ? "a task that is" : "tasks that are");
 }
 
 /* Release up to @left values. Do not wait for keys: release may have locked them. */

@@ -45,14 +45,15 @@ static const struct lm_wait_mode lm_share_interruptible = {
 static const struct lm_wait_mode lm_share_killable = { .state = TASK_KILLABLE, .shared = true };
 static const struct lm_wait_mode lm_share_never = { .try = true, .shared = true };
 
+/* How to wait for @timeout jiffies. It is a long, as schedule_timeout() takes it. */
 static struct lm_wait_mode lm_wait_until(unsigned long timeout)
 {
-	if (timeout > MAX_JIFFY_OFFSET)
+	if (timeout == MAX_SCHEDULE_TIMEOUT)
 		return lm_wait_forever;
 	return (struct lm_wait_mode) {
 		.state = TASK_UNINTERRUPTIBLE,
 		.timed = true,
-		.deadline = jiffies + timeout,
+		.deadline = jiffies + max((long)timeout, 0L),
 	};
 }
 

@@ -7,12 +7,12 @@
 
 #include "worker.h"
 
+static const enum op timed[] = {
+	OP_LOCK_TIMEOUT, OP_BATCH_TIMEOUT, OP_LOCK_SHARED_TIMEOUT, OP_BATCH_SHARED_TIMEOUT,
+};
+
 static void timeouts(struct kunit *test)
 {
-	static const unsigned long forever[] = { LONG_MAX, (unsigned long)LONG_MAX + 1, ULONG_MAX };
-	static const enum op timed[] = {
-		OP_LOCK_TIMEOUT, OP_BATCH_TIMEOUT, OP_LOCK_SHARED_TIMEOUT, OP_BATCH_SHARED_TIMEOUT,
-	};
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_key *keys = lmtest_make_keys(test, 1, 8);
 	u64 key = key_of(5);
@@ -45,16 +45,50 @@ static void timeouts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, trylock_error(map, 5), -EBUSY);
 	lockmap_unlock(entry);
 	lmtest_expect_unlocked(test, map, 1, 8);
+}
 
-	/* more time than can be counted in a long: it waits for ever */
-	for (unsigned int i = 0; i < ARRAY_SIZE(forever); i++)
+/* A timeout is a long: up to LONG_MAX it is waited for, and LONG_MAX is for ever. */
+static void long_timeouts(struct kunit *test)
+{
+	static const unsigned long timeout[] = {
+		MAX_JIFFY_OFFSET, MAX_JIFFY_OFFSET + 1, LONG_MAX - 1, MAX_SCHEDULE_TIMEOUT,
+	};
+	struct lockmap *map = lmtest_create_u64(test);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(timeout); i++)
 		for (unsigned int k = 0; k < ARRAY_SIZE(timed); k++) {
-			entry = lmtest_hold(test, map, 5);
-			w = lmtest_start_op(test, map, timed[k], 5, forever[i]);
+			struct lockmap_entry *entry = lmtest_hold(test, map, 5);
+			struct worker *w = lmtest_start_op(test, map, timed[k], 5, timeout[i]);
+
 			lmtest_expect_waiting(test, w);
 			lockmap_unlock(entry);
-			KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), 0, "%s",
-					    lmtest_op_name[timed[k]]);
+			KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), 0, "%s, %lu",
+					    lmtest_op_name[timed[k]], timeout[i]);
+		}
+}
+
+/* What is left until a deadline that has passed is negative: there is no time. */
+static void passed_deadlines(struct kunit *test)
+{
+	static const unsigned long timeout[] = {
+		-1UL, -HZ, (unsigned long)LONG_MAX + 1, (unsigned long)LONG_MAX + 2,
+	};
+	struct lockmap *map = lmtest_create_u64(test);
+	u64 key = key_of(5);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(timeout); i++)
+		for (unsigned int k = 0; k < ARRAY_SIZE(timed); k++) {
+			struct lockmap_entry *entry;
+			struct worker *w;
+
+			KUNIT_EXPECT_EQ_MSG(test, lmtest_do_op(map, timed[k], &key, sizeof(key),
+							       timeout[i], NULL), 0, "%s, %lu",
+					    lmtest_op_name[timed[k]], timeout[i]);
+			entry = lmtest_hold(test, map, 5);
+			w = lmtest_start_op(test, map, timed[k], 5, timeout[i]);
+			KUNIT_EXPECT_EQ_MSG(test, lmtest_join(test, w), -ETIMEDOUT, "%s, %lu",
+					    lmtest_op_name[timed[k]], timeout[i]);
+			lockmap_unlock(entry);
 		}
 }
 
@@ -232,6 +266,8 @@ static void signal_meets_unlock(struct kunit *test)
 
 static struct kunit_case giveup_cases[] = {
 	KUNIT_CASE(timeouts),
+	KUNIT_CASE(long_timeouts),
+	KUNIT_CASE(passed_deadlines),
 	KUNIT_CASE(batch_timeout_is_for_all_keys),
 	KUNIT_CASE_SLOW(only_waiter_gives_up),
 	KUNIT_CASE_SLOW(one_of_four_waiters_gives_up),

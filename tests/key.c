@@ -139,7 +139,7 @@ static void wrong_keys_are_refused(struct kunit *test)
 	expect_bad_key(test, fixed, key, 9);
 	expect_bad_key(test, fixed, key, SIZE_MAX);
 	expect_bad_key(test, fixed, NULL, 8);
-	expect_log("wrong_var: a key of 0 bytes is refused");
+	expect_log("wrong_var: a key of 0 bytes is refused, where keys have 1 to 100");
 	expect_bad_key(test, var, key, 0);
 	expect_bad_key(test, var, key, 101);
 	expect_bad_key(test, var, key, SIZE_MAX);
@@ -173,6 +173,18 @@ static void wrong_keys_are_refused(struct kunit *test)
 	lockmap_batch_unlock(batch);
 }
 
+/* A map tells once of a key that it refuses. */
+static void refused_key_is_told(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
+		.name = "refused", .key_len = sizeof(u64),
+	});
+	u8 key[8] = {};
+
+	expect_log("refused: a key of 1 byte is refused, where keys have 8");
+	KUNIT_EXPECT_EQ(test, lock_error(lockmap_trylock(map, key, 1)), -EINVAL);
+}
+
 static void null_map_is_refused(struct kunit *test)
 {
 	u64 key = key_of(1);
@@ -192,6 +204,7 @@ static struct kunit_case key_cases[] = {
 	KUNIT_CASE_SLOW(keys_of_all_sizes),
 	KUNIT_CASE(keys_of_variable_length),
 	KUNIT_CASE(wrong_keys_are_refused),
+	KUNIT_CASE(refused_key_is_told),
 	KUNIT_CASE(null_map_is_refused),
 	{}
 };

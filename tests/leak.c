@@ -45,6 +45,7 @@ static void entries_outlive_their_map(struct kunit *test)
 
 	entry = lmtest_hold(test, map, 1);
 	absent = lmtest_hold(test, map, 2);
+	expect_log("leaked: destroyed with 2 keys held, 0 by tasks that are gone");
 	destroy_with_warning(map);
 	KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(entry, NULL)), 1);
 	KUNIT_EXPECT_NOT_NULL(test, lockmap_entry_value(entry));
@@ -94,7 +95,7 @@ static void sharers_and_requests_outlive_their_map(struct kunit *test)
 
 	shared = share_nr(map, 1);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, shared);
-	expect_log("leaked: destroyed with 1 keys held");
+	expect_log("leaked: destroyed with 1 key held, 0 by tasks that are gone");
 	destroy_with_warning(map);
 	KUNIT_EXPECT_NOT_NULL(test, lockmap_entry_value_shared(shared));
 	lockmap_unlock_shared(shared);
@@ -103,7 +104,7 @@ static void sharers_and_requests_outlive_their_map(struct kunit *test)
 	entry = lmtest_hold(test, map, 1);
 	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_lock_async(map, &key, sizeof(key), &req)),
 			-EINPROGRESS);
-	expect_log("leaked: destroyed with 1 keys held");
+	expect_log("leaked: destroyed with 1 key held, 0 by tasks that are gone");
 	destroy_with_warning(map);
 	lockmap_unlock(entry);
 	KUNIT_EXPECT_NULL(test, req.granted);

@@ -98,7 +98,6 @@ typedef struct { u64 key[2]; } siphash_key_t, hsiphash_key_t;
 #define TASK_NORMAL		3
 #define TASK_KILLABLE		TASK_UNINTERRUPTIBLE
 #define MAX_SCHEDULE_TIMEOUT	LONG_MAX
-#define MAX_JIFFY_OFFSET	((LONG_MAX >> 1) - 1)
 #define PIDTYPE_PID		0
 #define find_pid_ns(nr, ns)	(nr)
 #define pid_task(nr, type)	(&tasks[(nr) - 1])
