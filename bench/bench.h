@@ -21,11 +21,21 @@
  *	bool X_remove(void *map, const u8 *key, unsigned int len);
  *	bool X_batch(void *map, const u8 *keys, unsigned int len, unsigned int n);
  *
+ * and these, if it defines BENCH_HAS_SHARED or BENCH_HAS_ASYNC:
+ *
+ *	bool X_lock_shared(void *map, const u8 *key, unsigned int len, struct X_held *held);
+ *	void X_unlock_shared(void *map, struct X_held *held, unsigned int len);
+ *	bool X_async(void *map, const u8 *key, unsigned int len, struct X_held *held);
+ *	bool X_grant(void *map, const u8 *key, unsigned int len);
+ *
  * X_lock() may lock an absent key. X_get() waits while another task holds the
- * key. X_batch() locks n keys, adds one to each value, and unlocks them. False
- * means "absent" from X_get(), "busy" from X_trylock(), and from the others a
- * failure, which makes the run worthless. loops.h makes the measured loops from
- * these functions; len is a constant there.
+ * key. X_batch() locks n keys, adds one to each value, and unlocks them.
+ * X_lock_shared() is for present keys. X_async() locks a free key for no task.
+ * X_grant() locks a key, requests it, and unlocks it, which grants the request; the
+ * request unlocks it again. False means "absent" from X_get(), "busy" from
+ * X_trylock(), and from the others a failure, which makes the run worthless. loops.h
+ * makes the measured loops from these functions; len is a constant there. Waiters that
+ * spin have no part in rows where the holder does not run: BENCH_SPINS.
  */
 #ifndef _BENCH_H
 #define _BENCH_H
@@ -39,7 +49,8 @@
 #define BENCH_KEYS		65536UL
 #define BENCH_HOT_SEQUENCE	4096UL
 #define BENCH_NEW_SEQUENCE	262144UL
-#define BENCH_MAX_THREADS	8
+#define BENCH_MOST_THREADS	8	/* that the user may ask for */
+#define BENCH_MAX_THREADS	128	/* that a row may have */
 #define BENCH_MAX_BATCH		16
 
 /* The loops that loops.h makes, in the order of its table. */
@@ -54,7 +65,14 @@ enum bench_op {
 	BENCH_BATCH_2,
 	BENCH_BATCH_4,
 	BENCH_BATCH_16,
+	BENCH_SHARED,		/* lock shared, unlock */
+	BENCH_ASYNC,		/* lock for no task, unlock */
+	BENCH_GRANT,		/* lock, request, unlock, and the request unlocks */
 	BENCH_HOLD,		/* lock, change, spin, unlock; records how long it waited */
+	/* Only in the kernel, as they need its scheduler: */
+	BENCH_HAND_OVER,	/* the same, but run the other threads of the CPU, don't spin */
+	BENCH_SLEEP,		/* lock shared, sleep, unlock; a writer records its waits */
+	BENCH_UNLOCK,		/* lock, do something else, unlock; records how long that takes */
 	BENCH_NR_OPS
 };
 
@@ -63,6 +81,7 @@ enum bench_keys {
 	BENCH_ABSENT,		/* as many keys that are not in the map */
 	BENCH_NEW,		/* never seen before */
 	BENCH_HOT,		/* a few of the present keys, so threads contend */
+	BENCH_PAIR,		/* a present key for two threads each */
 };
 
 struct bench_row {
@@ -75,6 +94,9 @@ struct bench_row {
 	unsigned int hold_us;
 	bool quick;		/* part of a quick run */
 	bool sizes;		/* measured with maps of other sizes too */
+	unsigned int threads;	/* so many threads, whatever the settings say; 0: as they say */
+	bool writer;		/* one of the threads is a writer, if BENCH_SLEEP */
+	bool one_cpu;		/* all threads run on one CPU */
 };
 
 /* Rows that can use the same maps follow each other. */
@@ -90,9 +112,18 @@ static const struct bench_row bench_rows[] = {
 	{ "batch-4", BENCH_BATCH_4, BENCH_PRESENT, true, 0, 8, 0, true, false },
 	{ "batch-16", BENCH_BATCH_16, BENCH_PRESENT, true, 0, 8, 0, false, false },
 	{ "trylock", BENCH_TRYLOCK, BENCH_PRESENT, true, 0, 8, 0, false, false },
+	{ "lock-unlock", BENCH_LOCK, BENCH_PRESENT, true, 0, 8, 0, true, false },
+	{ "shared", BENCH_SHARED, BENCH_PRESENT, true, 0, 8, 0, true, false },
+	{ "async", BENCH_ASYNC, BENCH_PRESENT, true, 0, 8, 0, true, false, 1 },
+	{ "async-grant", BENCH_GRANT, BENCH_PRESENT, true, 0, 8, 0, true, false, 1 },
 	{ "hold-0", BENCH_HOLD, BENCH_HOT, true, 1, 8, 0, false, false },
 	{ "hold-1", BENCH_HOLD, BENCH_HOT, true, 1, 8, 1, true, false },
 	{ "hold-50", BENCH_HOLD, BENCH_HOT, true, 1, 8, 50, false, false },
+	{ "hand-over", BENCH_HAND_OVER, BENCH_PAIR, true, 0, 8, 0, true, false, 2, false, true },
+	{ "pairs", BENCH_HAND_OVER, BENCH_PAIR, true, 0, 8, 0, true, false, 128 },
+	{ "reader", BENCH_SLEEP, BENCH_HOT, true, 1, 8, 5000, true, false, 1 },
+	{ "readers", BENCH_SLEEP, BENCH_HOT, true, 1, 8, 5000, true, false, 6 },
+	{ "readers-writer", BENCH_SLEEP, BENCH_HOT, true, 1, 8, 5000, true, false, 7, true },
 	{ "lock-absent", BENCH_LOCK, BENCH_ABSENT, false, 0, 8, 0, true, false },
 	{ "lock-new", BENCH_LOCK, BENCH_NEW, false, 0, 8, 0, true, false },
 	{ "insert-remove", BENCH_INSERT_REMOVE, BENCH_ABSENT, false, 0, 8, 0, true, false },
@@ -155,6 +186,11 @@ static inline void bench_wait_add(struct bench_waits *waits, u64 wait)
  * @failed: number of operations that failed
  * @hold: how long to hold a key, in ticks
  * @waits: histogram of the waits for keys, in ticks
+ * @writer: it is the writer among threads that share a key
+ * @hold_us: how long to hold a key, when asleep
+ * @while_held: what to do while a key is held, for BENCH_UNLOCK
+ * @arg: for @while_held
+ * @took: how long the last unlock took, in ticks, after BENCH_UNLOCK
  */
 struct bench_thread {
 	void *map;
@@ -165,6 +201,11 @@ struct bench_thread {
 	u64 failed;
 	u64 hold;
 	struct bench_waits *waits;
+	bool writer;
+	unsigned int hold_us;
+	void (*while_held)(void *arg);
+	void *arg;
+	u64 took;
 	u8 pad[64];	/* keeps threads off each other's cache lines */
 };
 
@@ -223,6 +264,8 @@ static inline u64 bench_number(const struct bench_row *row, unsigned int thread,
 		return BENCH_FIRST_NEW + ((u64)thread << 40) + rep * (u64)BENCH_NEW_SEQUENCE + i;
 	case BENCH_HOT:
 		return BENCH_FIRST_PRESENT + bench_mix(i + thread * BENCH_HOT_SEQUENCE) % row->hot;
+	case BENCH_PAIR:
+		return BENCH_FIRST_PRESENT + thread / 2;
 	default:
 		return BENCH_FIRST_PRESENT + i;
 	}
@@ -232,6 +275,8 @@ static inline unsigned long bench_sequence_len(const struct bench_row *row, unsi
 {
 	if (row->kind == BENCH_HOT)
 		return BENCH_HOT_SEQUENCE;
+	if (row->kind == BENCH_PAIR)
+		return 1;
 	return row->kind == BENCH_NEW ? BENCH_NEW_SEQUENCE : keys;
 }
 

@@ -50,7 +50,7 @@ static inline int bench_warm_up(const struct bench_case *c, const struct bench_e
 	unsigned int rounds = learns ? 4 : 1;
 	int err = 0;
 
-	if (c->row->op == BENCH_HOLD)
+	if (bench_contends(c->row))
 		return 0;
 	while (rounds-- && !err)
 		err = bench_go_over(e->map, c->row, e->loop, c->sequence);
@@ -179,13 +179,17 @@ static inline void bench_free_case(struct bench_case *c)
 static inline int bench_do_case(const struct bench_row *row, unsigned int threads,
 				unsigned long keys)
 {
-	struct bench_case c = { .row = row, .threads = threads, .keys = keys };
 	struct bench_entrant *chosen[BENCH_MAX_IMPLS];
 	unsigned int n = bench_choose(row, chosen);
+	static struct bench_case c;
 	int err;
 
 	if (!n)
 		return 0;
+	memset(&c, 0, sizeof(c));
+	c.row = row;
+	c.threads = threads;
+	c.keys = keys;
 	bench_case_nr++;
 	if (bench_counting)
 		return 0;

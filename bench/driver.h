@@ -15,6 +15,7 @@
  *	result OP THREADS KEYS IMPL BUILD VALUE		ns per operation
  *	result OP-p999, OP-max THREADS KEYS IMPL BUILD VALUE	a wait in ns
  *	result bytes, bytes-... 1 KEYS IMPL BUILD VALUE	bytes per key
+ *	result unlock-b CROWD KEYS IMPL BUILD VALUE	an unlock in ns, beside CROWD waiters
  *	waits OP THREADS KEYS IMPL BUILD FROM COUNT	COUNT waits from FROM ns up to the next FROM
  *	error WHAT...					the run is worthless
  *	done
@@ -24,12 +25,17 @@
 
 #include "case.h"
 #include "memory.h"
+#ifdef __KERNEL__
+#include "crowd.h"
+#endif
 
 static inline int bench_do_row(const struct bench_row *row)
 {
 	const unsigned int *threads;
 	int err = 0;
 
+	if (row->threads)
+		return bench_do_case(row, row->threads, BENCH_KEYS);
 	for (threads = bench_settings.threads; *threads && !err; threads++) {
 		if (row->op != BENCH_HOLD || *threads > 1)
 			err = bench_do_case(row, *threads, BENCH_KEYS);
@@ -92,6 +98,10 @@ static inline int bench_main(void)
 	bench_counting = false;
 	/* Measure memory first, before the cases leave anything behind in the caches. */
 	err = bench_settings.memory ? bench_do_memory() : 0;
+#ifdef __KERNEL__
+	if (bench_settings.crowd && !err)
+		err = bench_do_crowd();
+#endif
 	if (!err)
 		err = bench_do_rows();
 	if (err)

@@ -2,7 +2,7 @@
 /*
  * All loops of an implementation, and its struct bench_impl. This is a template:
  * define BENCH_IMPL, the prefix of the implementation's functions, and BENCH_NAME,
- * its name in the results, then include this.
+ * its name in the results, and what else bench.h speaks of, then include this.
  */
 #define BENCH_LEN 8
 #include "loops.h"
@@ -27,3 +27,6 @@ static const struct bench_impl _BENCH_OF(BENCH_IMPL, impl) = {
 #undef __BENCH_OF
 #undef BENCH_IMPL
 #undef BENCH_NAME
+#undef BENCH_HAS_SHARED
+#undef BENCH_HAS_ASYNC
+#undef BENCH_SPINS

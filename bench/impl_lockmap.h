@@ -92,6 +92,62 @@ static __always_inline bool bench_lockmap_batch(void *map, const u8 *keys, unsig
 	return true;
 }
 
+static __always_inline bool bench_lockmap_lock_shared(void *map, const u8 *key, unsigned int len,
+						      struct bench_lockmap_held *held)
+{
+	/* Only bench_lockmap_unlock_shared() gets it. */
+	held->entry = (struct lockmap_entry *)lockmap_lock_shared(map, key, len);
+	return !IS_ERR(held->entry);
+}
+
+static __always_inline void bench_lockmap_unlock_shared(void *map, struct bench_lockmap_held *held,
+							unsigned int len)
+{
+	lockmap_unlock_shared(held->entry);
+}
+
+/**
+ * struct bench_lockmap_request - a request of a loop, on its stack
+ * @req: the request
+ * @granted: it was granted the key, and has unlocked it
+ */
+struct bench_lockmap_request {
+	struct lockmap_request req;
+	bool granted;
+};
+
+static void bench_lockmap_granted(struct lockmap_request *req, struct lockmap_entry *entry)
+{
+	container_of(req, struct bench_lockmap_request, req)->granted = true;
+	lockmap_unlock(entry);
+}
+
+/* The key is free, so the request never waits. */
+static __always_inline bool bench_lockmap_async(void *map, const u8 *key, unsigned int len,
+						struct bench_lockmap_held *held)
+{
+	struct lockmap_request req = { .granted = bench_lockmap_granted };
+
+	held->entry = lockmap_lock_async(map, key, len, &req);
+	return !IS_ERR(held->entry);
+}
+
+/* Nobody else wants the key, so the unlock grants it. */
+static __always_inline bool bench_lockmap_grant(void *map, const u8 *key, unsigned int len)
+{
+	struct bench_lockmap_request request = { .req.granted = bench_lockmap_granted };
+	struct lockmap_entry *entry = lockmap_lock(map, key, len);
+
+	if (IS_ERR(entry))
+		return false;
+	if (lockmap_lock_async(map, key, len, &request.req) != ERR_PTR(-EINPROGRESS))
+		return false;
+	lockmap_unlock(entry);
+	return request.granted;
+}
+
+#define BENCH_HAS_SHARED
+#define BENCH_HAS_ASYNC
 #define BENCH_IMPL bench_lockmap
 #define BENCH_NAME "lockmap"
 #include "impl.h"

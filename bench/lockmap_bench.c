@@ -9,7 +9,7 @@
  *
  * bench.h	what is measured, and what an implementation is
  * settings.h	what the user chose to measure
- * driver.h	the course of a run; case.h, sample.h and memory.h are its parts
+ * driver.h	the course of a run; case.h, sample.h, memory.h and crowd.h are its parts
  * loops.h	the measured loops; impl.h puts an implementation together
  * impl_*.h, rival_*.h	implementations
  * platform.h	what all this needs of the kernel
@@ -26,6 +26,7 @@
 #include "rival_bitlock.h"
 #include "rival_floor.h"
 #include "rival_handrolled.h"
+#include "rival_rwsem.h"
 #include "rival_stripes.h"
 
 static char *rows = "";
@@ -36,7 +37,7 @@ static char *impls = "";
 module_param(impls, charp, 0444);
 MODULE_PARM_DESC(impls, "Implementations to measure, separated by commas (default: all)");
 
-static unsigned int threads[BENCH_MAX_THREADS] = { 1, 2, 4, 8 };
+static unsigned int threads[BENCH_MOST_THREADS] = { 1, 2, 4, 8 };
 static unsigned int nr_threads = 4;
 module_param_array(threads, uint, &nr_threads, 0444);
 MODULE_PARM_DESC(threads, "Numbers of threads, each 1 to 8 (default: 1,2,4,8)");
@@ -59,16 +60,19 @@ MODULE_PARM_DESC(sizes, "Measure maps of other sizes too (default: no)");
 module_param_named(memory, bench_settings.memory, bool, 0444);
 MODULE_PARM_DESC(memory, "Measure bytes per key too (default: no)");
 
+module_param_named(crowd, bench_settings.crowd, bool, 0444);
+MODULE_PARM_DESC(crowd, "Measure the unlock of a key beside a crowd too (default: no)");
+
 static int __init lockmap_bench_init(void)
 {
 	const struct bench_impl *all[] = {
 		&bench_lockmap_impl, &floor_impl, &handrolled_impl,
-		&bitlock_impl, &stripes_impl, &global_impl,
+		&bitlock_impl, &rwsem_impl, &stripes_impl, &global_impl,
 	};
 	unsigned int i;
 
 	for (i = 0; i < nr_threads; i++) {
-		if (!threads[i] || threads[i] > BENCH_MAX_THREADS)
+		if (!threads[i] || threads[i] > BENCH_MOST_THREADS)
 			return -EINVAL;
 		bench_settings.threads[i] = threads[i];
 	}

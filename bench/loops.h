@@ -157,6 +157,49 @@ static noinline void LOOP(loop_batch_16)(struct bench_thread *t, unsigned int n)
 	LOOP(batches)(t, n, 16);
 }
 
+#ifdef BENCH_HAS_SHARED
+static noinline void LOOP(loop_shared)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		if (unlikely(!DO(lock_shared)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))
+			t->failed++;
+		else
+			DO(unlock_shared)(t->map, &held, BENCH_LEN);
+	}
+	t->next = end;
+}
+#endif
+
+#ifdef BENCH_HAS_ASYNC
+static noinline void LOOP(loop_async)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		if (unlikely(!DO(async)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))
+			t->failed++;
+		else
+			DO(unlock)(t->map, &held, BENCH_LEN);
+	}
+	t->next = end;
+}
+
+static noinline void LOOP(loop_grant)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+
+	for (; i != end; i++) {
+		if (unlikely(!DO(grant)(t->map, LOOP(key)(t, i), BENCH_LEN)))
+			t->failed++;
+	}
+	t->next = end;
+}
+#endif
+
 static noinline void LOOP(loop_hold)(struct bench_thread *t, unsigned int n)
 {
 	u64 i = t->next, end = i + n, sum = 0, asked, got;
@@ -178,6 +221,91 @@ static noinline void LOOP(loop_hold)(struct bench_thread *t, unsigned int n)
 	t->next = end;
 	t->sum += sum;
 }
+
+#if defined(__KERNEL__) && !defined(BENCH_SPINS)
+/*
+ * The holder lets others of its CPU run, so that the other thread of the pair finds the
+ * key held by a task that does not run, and sleeps for it. Then it lets that one have it.
+ */
+static noinline void LOOP(loop_hand_over)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, asked;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		asked = bench_ticks();
+		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held))) {
+			t->failed++;
+			continue;
+		}
+		bench_wait_add(t->waits, bench_ticks() - asked);
+		bench_yield();
+		DO(unlock)(t->map, &held, BENCH_LEN);
+		bench_yield();
+	}
+	t->next = end;
+}
+
+static noinline void LOOP(loop_unlock)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n, began;
+	struct bench_held held;
+
+	for (; i != end; i++) {
+		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held))) {
+			t->failed++;
+			continue;
+		}
+		t->while_held(t->arg);
+		began = bench_ticks();
+		DO(unlock)(t->map, &held, BENCH_LEN);
+		t->took = bench_ticks() - began;
+	}
+	t->next = end;
+}
+
+#ifdef BENCH_HAS_SHARED
+/* The writer comes back a millisecond after it unlocked, when readers hold the key again. */
+static __always_inline bool LOOP(write)(struct bench_thread *t, const u8 *key)
+{
+	struct bench_held held;
+	u64 asked;
+
+	bench_sleep_us(1000);
+	asked = bench_ticks();
+	if (unlikely(!DO(lock)(t->map, key, BENCH_LEN, &held)))
+		return false;
+	bench_wait_add(t->waits, bench_ticks() - asked);
+	LOOP(add)(&held);
+	DO(unlock)(t->map, &held, BENCH_LEN);
+	return true;
+}
+
+static __always_inline bool LOOP(read)(struct bench_thread *t, const u8 *key)
+{
+	struct bench_held held;
+
+	if (unlikely(!DO(lock_shared)(t->map, key, BENCH_LEN, &held)))
+		return false;
+	bench_sleep_us(t->hold_us);
+	DO(unlock_shared)(t->map, &held, BENCH_LEN);
+	return true;
+}
+
+static noinline void LOOP(loop_sleep)(struct bench_thread *t, unsigned int n)
+{
+	u64 i = t->next, end = i + n;
+	const u8 *key;
+
+	for (; i != end; i++) {
+		key = LOOP(key)(t, i);
+		if (!(t->writer ? LOOP(write)(t, key) : LOOP(read)(t, key)))
+			t->failed++;
+	}
+	t->next = end;
+}
+#endif
+#endif
 #endif
 
 /* In the order of enum bench_op. */
@@ -197,7 +325,28 @@ static const bench_loop_t LOOP(loops)[BENCH_NR_OPS] = {
 	LOOP(loop_batch_2),
 	LOOP(loop_batch_4),
 	LOOP(loop_batch_16),
+#ifdef BENCH_HAS_SHARED
+	LOOP(loop_shared),
+#else
+	NULL,
+#endif
+#ifdef BENCH_HAS_ASYNC
+	LOOP(loop_async),
+	LOOP(loop_grant),
+#else
+	NULL,
+	NULL,
+#endif
 	LOOP(loop_hold),
+#if defined(__KERNEL__) && !defined(BENCH_SPINS)
+	LOOP(loop_hand_over),
+#ifdef BENCH_HAS_SHARED
+	LOOP(loop_sleep),
+#else
+	NULL,
+#endif
+	LOOP(loop_unlock),
+#endif
 #endif
 };
 

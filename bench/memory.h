@@ -10,10 +10,7 @@
 static inline void bench_memory_result(const char *op, const char *impl, unsigned long keys,
 				       s64 bytes)
 {
-	struct bench_row row = { .name = op };
-	struct bench_case c = { .row = &row, .threads = 1, .keys = keys };
-
-	bench_result(&c, "", impl, bytes < 0 ? 0 : bytes, keys);
+	bench_result_of(op, "", 1, keys, impl, bytes < 0 ? 0 : bytes, keys);
 }
 
 /* Bytes per key of a million keys with values, tables included. */

@@ -85,6 +85,17 @@ static inline void bench_relax(void)
 	bench_resched();
 }
 
+/* Let other threads of this CPU run, whether or not this one's time is up. */
+static inline void bench_yield(void)
+{
+	yield();
+}
+
+static inline void bench_sleep_us(unsigned int us)
+{
+	usleep_range(us, us + 1);
+}
+
 /* Wait for deferred work to end: frees after a grace period, and growing tables. */
 static inline void bench_settle(unsigned int ms)
 {
@@ -116,10 +127,10 @@ static int bench_kthread(void *ptr)
 	kthread_complete_and_exit(&worker->done, 0);
 }
 
-/* Bind thread i to CPU number i, modulo the number of CPUs. */
-static int bench_start_worker(struct bench_worker *worker)
+/* Bind thread i to CPU number i, modulo @cpus. */
+static int bench_start_worker(struct bench_worker *worker, unsigned int cpus)
 {
-	unsigned int cpu = cpumask_first(cpu_online_mask), n = worker->i % num_online_cpus();
+	unsigned int cpu = cpumask_first(cpu_online_mask), n = worker->i % cpus;
 	struct task_struct *task = kthread_create(bench_kthread, worker, "bench/%u", worker->i);
 
 	if (IS_ERR(task))
@@ -131,27 +142,28 @@ static int bench_start_worker(struct bench_worker *worker)
 	return 0;
 }
 
-/* Call @fn(@arg, i) in @n threads at once, and wait until all have returned. */
-static inline int bench_run_threads(unsigned int n, void (*fn)(void *arg, unsigned int i),
-				    void *arg)
+/* Call @fn(@arg, i) in @n threads on @cpus CPUs at once, and wait until all have returned. */
+static inline int bench_run_threads(unsigned int n, unsigned int cpus,
+				    void (*fn)(void *arg, unsigned int i), void *arg)
 {
-	struct bench_worker workers[8];
+	struct bench_worker *workers = bench_alloc(n * sizeof(*workers));
 	unsigned int i;
 	int err = 0;
 
-	if (WARN_ON(n > ARRAY_SIZE(workers)))
-		return -EINVAL;
+	if (!workers)
+		return -ENOMEM;
 	for (i = 0; i < n; i++) {
 		workers[i] = (struct bench_worker) { .fn = fn, .arg = arg, .i = i };
 		init_completion(&workers[i].done);
 	}
 	/* Threads that were started wait for the others, so there is no way back. */
 	for (i = 0; i < n && !err; i++)
-		err = bench_start_worker(&workers[i]);
+		err = bench_start_worker(&workers[i], cpus);
 	if (err)
 		return err;
 	for (i = 0; i < n; i++)
 		wait_for_completion(&workers[i].done);
+	bench_free(workers);
 	return 0;
 }
 

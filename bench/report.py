@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 
-IMPLS = ["lockmap", "floor", "handrolled", "bitlock", "striped", "global", "tbb", "pthread"]
+IMPLS = ["lockmap", "floor", "handrolled", "bitlock", "rwsem", "striped", "global", "tbb", "pthread"]
 HOST = ["tbb", "pthread"]
 BUILDS = ["uml-up", "uml-smp", "host"]
 KEYS = 65536
@@ -88,7 +88,7 @@ def table(results, build):
     for row in rows:
         ours = results[row, "lockmap", build]
         name = row.op if row.keys == KEYS else "%s %s" % (row.op, size(row.keys))
-        line = "%-24s %2d %8s" % (name, row.threads, number(statistics.median(all_values(ours))))
+        line = "%-24s %4d %8s" % (name, row.threads, number(statistics.median(all_values(ours))))
         for impl in IMPLS[1:]:
             theirs = cell_of(results, row, impl, build)
             if theirs:
@@ -106,7 +106,7 @@ def size(keys):
 
 
 def heading():
-    line = "%-24s %2s %8s" % ("", "T", "lockmap")
+    line = "%-24s %4s %8s" % ("", "T", "lockmap")
     for impl in IMPLS[1:]:
         line += "  %-14s" % impl.rjust(8)
     return line.rstrip()
@@ -114,8 +114,9 @@ def heading():
 
 ABOUT = """ns per operation: wall time divided by the operations of all T threads; medians of all samples. The number behind
 each rival's figure is lockmap's time divided by the rival's: below 1, lockmap is faster. It is the median of the
-ratios of all rounds. Rows with -p999 and -max are waits for a key in ns, rows with bytes are bytes per key. Maps have
-64 Ki keys unless the row says otherwise. tbb and pthread are programs that run on the host."""
+ratios of all rounds. Rows with -p999 and -max are waits for a key in ns, rows with bytes are bytes per key. reader,
+readers and readers-writer are the time that a reader takes for a hold of 5 ms; their waits are the writer's. unlock-b is
+an unlock with one waiter while T tasks wait for another key. Maps have 64 Ki keys unless the row says otherwise. tbb and pthread are programs that run on the host."""
 
 TITLES = {
     "uml-up": "User Mode Linux without SMP (no system calls for interrupt flags, no lock prefixes)",

@@ -238,6 +238,7 @@ static __always_inline bool floor_batch(void *ptr, const u8 *keys, unsigned int 
 	return n;
 }
 
+#define BENCH_SPINS
 #define BENCH_IMPL floor
 #define BENCH_NAME "floor"
 #include "impl.h"

@@ -8,8 +8,9 @@
  * RHT(name)	name with the implementation's prefix
  * RHT_LOCK_T	type of the lock
  * rht_lock_init, rht_lock, rht_trylock, rht_unlock
+ * rht_lock_shared, rht_unlock_shared	if the lock has a shared mode
  *
- * before including it, as rival_handrolled.h and rival_bitlock.h do.
+ * before including it, as rival_handrolled.h and rival_rwsem.h do.
  */
 
 #define rht_object	RHT(object)
@@ -195,6 +196,25 @@ static __always_inline void RHT(unlock)(void *ptr, struct rht_held *held, unsign
 	RHT(put)(object);
 }
 
+#ifdef rht_lock_shared
+/* A present key; nobody removes it meanwhile. */
+static __always_inline bool RHT(lock_shared)(void *map, const u8 *key, unsigned int len,
+					     struct rht_held *held)
+{
+	held->object = RHT(find)(map, key, len);
+	if (!held->object)
+		return false;
+	rht_lock_shared(&held->object->lock);
+	return true;
+}
+
+static __always_inline void RHT(unlock_shared)(void *map, struct rht_held *held, unsigned int len)
+{
+	rht_unlock_shared(&held->object->lock);
+	RHT(put)(held->object);
+}
+#endif
+
 /* Holders change the value in place, so a reader has to lock too. */
 static __always_inline bool RHT(get)(void *map, const u8 *key, unsigned int len, u64 *value)
 {
@@ -264,3 +284,5 @@ static __always_inline bool RHT(batch)(void *map, const u8 *keys, unsigned int l
 #undef rht_lock
 #undef rht_trylock
 #undef rht_unlock
+#undef rht_lock_shared
+#undef rht_unlock_shared

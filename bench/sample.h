@@ -92,14 +92,20 @@ static inline bench_loop_t bench_loop(const struct bench_impl *impl, unsigned in
  * Results
  */
 
-static inline void bench_result(const struct bench_case *c, const char *suffix, const char *impl,
-				u64 value, u64 per)
+static inline void bench_result_of(const char *op, const char *suffix, unsigned int threads,
+				   unsigned long keys, const char *impl, u64 value, u64 per)
 {
 	u64 milli = div64_u64(value * 1000 + per / 2, per);
 
-	bench_print("result %s%s %u %lu %s %s %llu.%03u", c->row->name, suffix, c->threads,
-		    c->keys, impl, BENCH_BUILD, div64_u64(milli, 1000),
+	bench_print("result %s%s %u %lu %s %s %llu.%03u", op, suffix, threads, keys, impl,
+		    BENCH_BUILD, div64_u64(milli, 1000),
 		    (unsigned int)(milli - div64_u64(milli, 1000) * 1000));
+}
+
+static inline void bench_result(const struct bench_case *c, const char *suffix, const char *impl,
+				u64 value, u64 per)
+{
+	bench_result_of(c->row->name, suffix, c->threads, c->keys, impl, value, per);
 }
 
 static inline void bench_print_waits(const struct bench_case *c, const char *impl,
@@ -184,7 +190,7 @@ static inline void bench_work(void *arg, unsigned int i)
 
 	atomic_inc(&run->started);
 	while (!bench_all(run, &run->started))
-		bench_relax();
+		bench_yield();
 	if (!run->ops) {
 		bench_go_round(run, t, run->ticks / 4, 0);
 		bench_go_round(run, t, 0, run->warm_ops);
@@ -214,8 +220,16 @@ static inline u64 bench_do(struct bench_thread *t, bench_loop_t loop, unsigned l
 	return t->failed;
 }
 
+/* Threads of the row contend for its keys: no warm-up of one thread is like that. */
+static inline bool bench_contends(const struct bench_row *row)
+{
+	return row->op >= BENCH_HOLD;
+}
+
 static inline unsigned int bench_chunk(const struct bench_row *row)
 {
+	if (row->op > BENCH_HOLD)
+		return 1;
 	if (row->hold_us)
 		return row->hold_us < 10 ? 8 : 1;
 	return row->op >= BENCH_BATCH_2 && row->op <= BENCH_BATCH_16 ? 32 : 128;
@@ -245,8 +259,10 @@ static inline void bench_prepare(struct bench_run *run, const struct bench_case 
 	run->chunk = bench_chunk(c->row);
 	run->ops = bench_settings.ops;
 	run->warm_ops = bench_warm_ops(c);
-	if (c->threads > num_online_cpus() || c->row->op == BENCH_HOLD)
+	if (c->threads > num_online_cpus() || bench_contends(c->row))
 		ms *= 4;
+	if (c->row->op == BENCH_SLEEP || c->threads > BENCH_MOST_THREADS)
+		ms *= 5;
 	run->ticks = bench_ticks_per_ms * ms;
 	for (i = 0; i < c->threads; i++) {
 		run->threads[i].map = e->map;
@@ -255,19 +271,34 @@ static inline void bench_prepare(struct bench_run *run, const struct bench_case 
 		run->threads[i].next = e->next[i];
 		run->threads[i].hold = bench_ticks_per_ms * c->row->hold_us / 1000;
 		run->threads[i].waits = c->waits[i];
+		run->threads[i].writer = c->row->writer && i == c->threads - 1;
+		run->threads[i].hold_us = c->row->hold_us;
 		memset(c->waits[i], 0, sizeof(*c->waits[i]));
 	}
+}
+
+/* The mean time of a reader's hold: those of a row do not divide the time among them. */
+static inline void bench_readers_result(const struct bench_case *c, const struct bench_run *run,
+					const char *impl)
+{
+	unsigned int i, readers = c->threads - c->row->writer;
+	u64 sum = 0;
+
+	for (i = 0; i < readers; i++)
+		sum += div64_u64(run->ended[i] - run->began[i], run->done[i]);
+	bench_result(c, "", impl, sum, readers);
 }
 
 static inline int bench_sample(const struct bench_case *c, struct bench_entrant *e)
 {
 	u64 began = ~0ULL, ended = 0, done = 0, failed = 0;
+	unsigned int cpus = c->row->one_cpu ? 1 : num_online_cpus();
 	static struct bench_run run;
 	unsigned int i;
 	int err;
 
 	bench_prepare(&run, c, e);
-	err = bench_run_threads(c->threads, bench_work, &run);
+	err = bench_run_threads(c->threads, cpus, bench_work, &run);
 	if (err)
 		return err;
 	for (i = 0; i < c->threads; i++) {
@@ -282,8 +313,11 @@ static inline int bench_sample(const struct bench_case *c, struct bench_entrant 
 			    failed);
 		return -ENOMEM;
 	}
-	bench_result(c, "", e->impl->name, ended - began, done);
-	if (c->row->op == BENCH_HOLD)
+	if (c->row->op == BENCH_SLEEP)
+		bench_readers_result(c, &run, e->impl->name);
+	else
+		bench_result(c, "", e->impl->name, ended - began, done);
+	if (c->row->op == BENCH_SLEEP ? c->row->writer : bench_contends(c->row))
 		bench_print_waits(c, e->impl->name, bench_merge_waits(c));
 	return 0;
 }

@@ -20,17 +20,19 @@
  * @quick: measure only the most important rows
  * @sizes: measure maps of other sizes as well
  * @memory: measure bytes per key as well
+ * @crowd: measure the unlock of a key beside a crowd as well
  */
 struct bench_settings {
 	const char *rows;
 	const char *impls;
-	unsigned int threads[BENCH_MAX_THREADS + 1];
+	unsigned int threads[BENCH_MOST_THREADS + 1];
 	unsigned int ms;
 	unsigned int reps;
 	unsigned int ops;
 	bool quick;
 	bool sizes;
 	bool memory;
+	bool crowd;
 };
 
 static struct bench_settings bench_settings = {

@@ -16,7 +16,7 @@ static inline bool bench_threads_argument(const char *value)
 	do {
 		unsigned long n = strtoul(value, &end, 10);
 
-		if (n < 1 || n > BENCH_MAX_THREADS || i == BENCH_MAX_THREADS)
+		if (n < 1 || n > BENCH_MOST_THREADS || i == BENCH_MOST_THREADS)
 			return false;
 		bench_settings.threads[i++] = n;
 		value = end + 1;

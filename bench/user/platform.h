@@ -101,6 +101,11 @@ static inline void bench_relax(void)
 	sched_yield();
 }
 
+static inline void bench_yield(void)
+{
+	sched_yield();
+}
+
 static inline void bench_settle(unsigned int ms)
 {
 	usleep(ms * 1000);
@@ -123,6 +128,7 @@ struct bench_worker {
 	void (*fn)(void *arg, unsigned int i);
 	void *arg;
 	unsigned int i;
+	unsigned int cpu;
 	pthread_t thread;
 };
 
@@ -132,14 +138,14 @@ static inline void *bench_pthread(void *ptr)
 	cpu_set_t cpu;
 
 	CPU_ZERO(&cpu);
-	CPU_SET(worker->i % num_online_cpus(), &cpu);
+	CPU_SET(worker->cpu, &cpu);
 	sched_setaffinity(0, sizeof(cpu), &cpu);
 	worker->fn(worker->arg, worker->i);
 	return NULL;
 }
 
-static inline int bench_run_threads(unsigned int n, void (*fn)(void *arg, unsigned int i),
-				    void *arg)
+static inline int bench_run_threads(unsigned int n, unsigned int cpus,
+				    void (*fn)(void *arg, unsigned int i), void *arg)
 {
 	struct bench_worker workers[8];
 	unsigned int i;
@@ -151,6 +157,7 @@ static inline int bench_run_threads(unsigned int n, void (*fn)(void *arg, unsign
 		workers[i].fn = fn;
 		workers[i].arg = arg;
 		workers[i].i = i;
+		workers[i].cpu = i % cpus;
 		err = -pthread_create(&workers[i].thread, NULL, bench_pthread, &workers[i]);
 	}
 	if (err)
