@@ -282,7 +282,11 @@ static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner,
 	return 0;
 }
 
-/* Whether a key has no value, and no holder who may just put one in, by the word that was read. */
+/*
+ * Whether a key has no value, and no holder who may just put one in, by the word that was
+ * read. If the word was another key's, then its entry became this one's since: without a
+ * value.
+ */
 static bool lm_sure_absent(const struct lm_key *key)
 {
 	return !(key->word & (LM_LOCKED | LM_VALUE));
@@ -297,7 +301,7 @@ static bool lm_sure_absent(const struct lm_key *key)
  * @mode: how to wait
  *
  * Return: the entry; %NULL if there is none and none is to be made; an error as
- * in lockmap.h, of which -ENOENT comes with %LM_PRESENT_ONLY alone.
+ * in lockmap.h.
  */
 static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key,
 						   struct lockmap_entry *reserve,
@@ -315,9 +319,8 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key,
 		rcu_read_lock();
 		entry = look ? lm_find(key) : NULL;
 		if (entry && if_absent == LM_PRESENT_ONLY && lm_sure_absent(key)) {
-			err = lm_unchanged(key, entry) ? -ENOENT : -EAGAIN;
 			rcu_read_unlock();
-			continue;
+			return NULL;
 		}
 		if (entry) {
 			if (lm_take(&entry->lock, key->word, owner, mode->shared)) {

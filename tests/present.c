@@ -4,6 +4,7 @@
  */
 #include <linux/delay.h>
 #include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
@@ -103,6 +104,26 @@ static void holders_decide(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, lockmap_len(map), after);
 		lmtest_destroy(test, map);
 	}
+}
+
+/* A killed task gives up, and the next one gets the key. */
+static void killed_waiter_gives_up(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create_u64(test);
+	struct lockmap_entry *entry;
+	struct worker *w, *next;
+
+	KUNIT_EXPECT_EQ(test, insert_nr(map, 1, 10), 0);
+	entry = lmtest_hold(test, map, 1);
+	w = lmtest_start_op(test, map, OP_LOCK_PRESENT_KILLABLE, 1, 0);
+	lmtest_expect_waiting(test, w);
+	next = lmtest_start_op(test, map, OP_LOCK_PRESENT, 1, 0);
+	lmtest_expect_waiting(test, next);
+	send_sig(SIGKILL, w->task, 1);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), -EINTR);
+	lockmap_unlock(entry);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, next), 0);
+	lmtest_expect_unlocked(test, map, 1, 1);
 }
 
 /* Keys of all kinds, present and absent. */
@@ -251,6 +272,7 @@ static struct kunit_case present_cases[] = {
 	KUNIT_CASE(absent_keys_are_not_locked),
 	KUNIT_CASE(shared_keys),
 	KUNIT_CASE(holders_decide),
+	KUNIT_CASE(killed_waiter_gives_up),
 	KUNIT_CASE(keys_of_all_kinds),
 	KUNIT_CASE(no_tryget_with_clone),
 	KUNIT_CASE_SLOW(objects_behind_pointers),

@@ -66,7 +66,7 @@ struct ending {
 	int error;
 };
 
-#define NR_ENDINGS	16
+#define NR_ENDINGS	15
 
 extern const struct ending lmtest_endings[NR_ENDINGS];
 

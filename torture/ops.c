@@ -374,6 +374,9 @@ const struct lmt_op lmt_ops[LMT_OPS] = {
 	{ "shared", 250, lmt_op_shared },
 	{ "downgrade", 100, lmt_op_downgrade },
 	{ "async", 150, lmt_op_async },
+	{ "present", 100, lmt_op_present },
+	{ "tryget", 100, lmt_op_tryget },
+	{ "reference", 60, lmt_op_reference },
 };
 
 const struct lmt_op *lmt_pick_op(struct rnd_state *rnd)

@@ -20,7 +20,7 @@
 #define LMT_BURST	16	/* operations of a worker between two looks at lmt_paused */
 #define LMT_BALANCE	1000	/* of each account at the start */
 #define LMT_NR_SHARED	7	/* maps that all actors share; one more has private keys */
-#define LMT_OPS		17
+#define LMT_OPS		20
 #define LMT_REFUSALS	5
 #define LMT_CHAINS	3	/* chains of requests of a worker or timer */
 #define LMT_CHAIN_LEN	4	/* requests of a chain */
@@ -396,6 +396,12 @@ void lmt_alone_exit(void);
 void lmt_check_ask(struct lmt_actor *a, struct lmt_map *m, unsigned int index);
 void lmt_op_private(struct lmt_actor *a);
 void lmt_op_alone(struct lmt_actor *a);
+
+/* keep.c: keys that have a value, and entries that a value keeps */
+
+void lmt_op_present(struct lmt_actor *a);
+void lmt_op_tryget(struct lmt_actor *a);
+void lmt_op_reference(struct lmt_actor *a);
 
 /* crowd.c: tasks that wait for a few keys */
 
