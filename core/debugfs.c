@@ -29,13 +29,33 @@ static struct dentry *lm_debugfs;
 /* A folder that one map finds missing is not created by another. Taken with nothing held. */
 static DEFINE_MUTEX(lm_debugfs_lock);
 
+/* Add up what all CPUs have counted. */
+static struct lm_waits lm_sum_waits(const struct lockmap *map)
+{
+	struct lm_waits sum = {};
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		const struct lm_waits *waits = &per_cpu_ptr(map->cpu, cpu)->waits;
+
+		sum.over += READ_ONCE(waits->over);
+		sum.stolen += READ_ONCE(waits->stolen);
+		sum.handed_over += READ_ONCE(waits->handed_over);
+		sum.failed += READ_ONCE(waits->failed);
+		sum.longest_us = max(sum.longest_us, READ_ONCE(waits->longest_us));
+	}
+	/* Afterwards, as a wait that is over has begun; there is no barrier, though. */
+	for_each_possible_cpu(cpu)
+		sum.nr += READ_ONCE(per_cpu_ptr(map->cpu, cpu)->waits.nr);
+	return sum;
+}
+
 static int lm_stats_show(struct seq_file *m, void *unused)
 {
 	struct lockmap *map = m->private;
 	unsigned int entries, least = UINT_MAX, most = 0, i;
+	struct lm_waits waits = lm_sum_waits(map);
 	unsigned long idle = 0, all = 0;
-	struct lm_waits sum = {};
-	int cpu;
 
 	for (i = 0; i < map->nr_shards; i++) {
 		entries = atomic_read(&map->shards[i].table.nelems);
@@ -45,24 +65,17 @@ static int lm_stats_show(struct seq_file *m, void *unused)
 	}
 	for (i = 0; i < map->nr_rings; i++)
 		idle += max(atomic_read(&map->rings[i].used), 0);
-	for_each_possible_cpu(cpu) {
-		const struct lm_waits *waits = &per_cpu_ptr(map->cpu, cpu)->waits;
-
-		sum.nr += READ_ONCE(waits->nr);
-		sum.stolen += READ_ONCE(waits->stolen);
-		sum.handed_over += READ_ONCE(waits->handed_over);
-		sum.failed += READ_ONCE(waits->failed);
-		sum.longest_us = max(sum.longest_us, READ_ONCE(waits->longest_us));
-	}
 	seq_printf(m, "values:          %zu\n", lockmap_len(map));
 	seq_printf(m, "entries:         %lu\n", all);
 	seq_printf(m, "idle:            %lu of at most %u\n", idle, map->params.max_idle);
-	seq_printf(m, "shards:          %u with %u to %u entries\n", map->nr_shards, least, most);
-	seq_printf(m, "waits:           %lu\n", sum.nr);
-	seq_printf(m, "waits in vain:   %lu\n", sum.failed);
-	seq_printf(m, "longest wait:    %lu us\n", sum.longest_us);
-	seq_printf(m, "steals:          %lu\n", sum.stolen);
-	seq_printf(m, "hand-offs:       %lu\n", sum.handed_over);
+	seq_printf(m, "shards:          %u\n", map->nr_shards);
+	seq_printf(m, "entries a shard: %u to %u\n", least, most);
+	seq_printf(m, "waits:           %lu\n", waits.nr);
+	seq_printf(m, "waiting now:     %ld\n", max_t(long, waits.nr - waits.over, 0));
+	seq_printf(m, "waits in vain:   %lu\n", waits.failed);
+	seq_printf(m, "longest wait:    %lu us\n", waits.longest_us);
+	seq_printf(m, "steals:          %lu\n", waits.stolen);
+	seq_printf(m, "hand-offs:       %lu\n", waits.handed_over);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(lm_stats);

@@ -247,6 +247,10 @@ static u64 lm_note_wait_begin(void)
  */
 static __always_inline void lm_note_contended(const struct lm_key *key, struct lockmap_entry *entry)
 {
+	struct lm_waits *waits = &get_cpu_ptr(key->map->cpu)->waits;
+
+	WRITE_ONCE(waits->nr, waits->nr + 1);
+	put_cpu_ptr(key->map->cpu);
 	lm_contention_begin(entry);
 	if (trace_lockmap_contended_enabled())
 		lm_trace_contended(key);
@@ -260,7 +264,7 @@ static void lm_note_wait(const struct lm_key *key, struct lockmap_entry *entry,
 	unsigned long us = min_t(u64, div_u64(ns, NSEC_PER_USEC), ULONG_MAX);
 	struct lm_waits *waits = &get_cpu_ptr(key->map->cpu)->waits;
 
-	WRITE_ONCE(waits->nr, waits->nr + 1);
+	WRITE_ONCE(waits->over, waits->over + 1);
 	WRITE_ONCE(waits->failed, waits->failed + !!err);
 	WRITE_ONCE(waits->stolen, waits->stolen + sleeper->lost);
 	WRITE_ONCE(waits->handed_over, waits->handed_over + sleeper->waiter.handed_over);

@@ -123,9 +123,10 @@ struct lm_shard {
 } ____cacheline_aligned_in_smp;
 
 /**
- * struct lm_waits - how waits ended
- * @nr: how many tasks slept
- * @failed: how many of them did not get the key
+ * struct lm_waits - waits of tasks
+ * @nr: how many began
+ * @over: how many ended, perhaps on another CPU than they began on
+ * @failed: how many of them without the key
  * @stolen: how often a waiter was woken and another task had taken the key
  * @handed_over: how often a holder handed its key over to a waiter
  * @longest_us: the longest wait, in microseconds
@@ -134,6 +135,7 @@ struct lm_shard {
  */
 struct lm_waits {
 	unsigned long nr;
+	unsigned long over;
 	unsigned long failed;
 	unsigned long stolen;
 	unsigned long handed_over;
@@ -143,7 +145,7 @@ struct lm_waits {
 /**
  * struct lm_cpu - a CPU's counters of a map
  * @values: this CPU's part of the number of values, may be negative; atomic
- * @waits: of tasks that slept
+ * @waits: what became of waits, and how many there are
  */
 struct lm_cpu {
 	atomic_long_t values;
