@@ -58,10 +58,12 @@
  *   that was disowned (lockmap_entry_disown()), taken in softirq or granted to a
  *   request belongs to no task, and any context unlocks it. A task is known by its
  *   pid: do not hold a lock across execve(), which may change the pid.
- * - Not reentrant: taking a key that the same task holds exclusively fails with
- *   -EDEADLK. Taking one again that it shares may hang; lockdep reports that.
+ * - Not reentrant: a call that would wait for a key which the same task holds
+ *   exclusively fails with -EDEADLK. Taking one again that it shares may hang; lockdep
+ *   reports that.
  * - If tasks wait for each other's keys in a cycle, the wait of one of them fails
- *   with -EDEADLK, some tens of milliseconds later.
+ *   with -EDEADLK, some tens of milliseconds later. A cycle through a key that is
+ *   shared, or belongs to no task, is not found.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
  *   one by one in ascending order of the map's key comparison; lockdep checks
  *   that order, also for calls that only read or remove a key. A batch that is
@@ -72,7 +74,8 @@
  *   called from hard interrupts, from NMI, or with interrupts off.
  * - No call on a map may be in progress when lockmap_destroy() is called: stop
  *   threads, work and timers first. lockmap does not detect such calls.
- * - A call that fails leaves the map as it was.
+ * - A call that fails leaves the map as it was. A walk does not: what it has done
+ *   before it failed stays done (lockmap_for_each(), lockmap_retain(), lockmap_clear()).
  *
  * Keys are compared and hashed as bytes, padding included: clear a struct before
  * its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen() bytes;
@@ -122,8 +125,8 @@ struct lockmap_entry;
  *	with __GFP_ACCOUNT
  * @nr_shards: tables that the map is spread over, rounded up to a power of
  *	two; 0 for four per possible CPU
- * @nelem_hint: how many keys to make room for at once; 0 to start small. A map
- *	grows and shrinks by itself either way
+ * @nelem_hint: how many keys to make room for at once, of which 65535 count for each
+ *	shard; 0 to start small. A map grows and shrinks by itself either way
  * @max_idle: how many keys without a value and without a holder may stay
  *	behind as idle entries, so that locking them again allocates nothing;
  *	0 for as many as fit in a 64th of memory, 64 to 98304; or for 64 with
@@ -563,7 +566,8 @@ struct lockmap_entry * __must_check lockmap_lock_async(struct lockmap *map, cons
  * function of a request takes.
  * Return: true when it was taken back: &lockmap_request.granted is never called, and the
  * request is the caller's again. False when the function has run, runs, or is about
- * to: free the request there, or wait until it has run.
+ * to: free the request there, or wait until it has run. False also for a request that
+ * lockmap_lock_async() did not return -EINPROGRESS for, whose function never runs.
  */
 bool lockmap_cancel(struct lockmap_request *req);
 
@@ -643,9 +647,9 @@ void *lockmap_entry_get_or_insert(struct lockmap_entry *entry, const void *value
  * @len: length of the key, in bytes
  * @value: where to copy the value, undefined after an error; %NULL only to ask
  *
- * Waits while the key is held. Reading a key that is not held writes nothing that
- * other CPUs share, so readers do not slow each other down; with
- * &lockmap_params.clone the key is locked instead.
+ * Waits while the key is held exclusively. Reading a key that is not writes nothing
+ * that other CPUs share, so readers do not slow each other down; with
+ * &lockmap_params.clone the key is shared instead, as by lockmap_lock_shared().
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; -ENOENT when the key has no value; -EINVAL for a wrong @len or a
@@ -659,7 +663,7 @@ int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
  * @key: the key's bytes
  * @len: length of the key, in bytes
  *
- * Waits while another task holds the key. The holder itself gets the answer at
+ * Waits while the key is held exclusively. The holder itself gets the answer at
  * once: as it has left the value so far. So does a task whose wait lockmap_lock()
  * would refuse with -EDEADLK.
  *
@@ -718,9 +722,9 @@ bool lockmap_is_empty(struct lockmap *map);
  * @map: the map
  * @fn: called with each value, its key locked and no other (the key is bytes,
  *	with no zero at its end); may write the value and may sleep; non-zero
- *	stops the walk. It holds the key as if by lockmap_lock(): calls for this
- *	key fail with -EDEADLK, and @fn may wait for other keys of the map only if
- *	they are larger
+ *	stops the walk. It holds the key as if by lockmap_lock(): calls that would
+ *	wait for this key fail with -EDEADLK, and @fn may wait for other keys of the
+ *	map only if they are larger
  * @arg: given to @fn
  *
  * A value that is there from the beginning to the end is visited exactly once, a
@@ -729,7 +733,7 @@ bool lockmap_is_empty(struct lockmap *map);
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0; what @fn stopped with; -EDEADLK, before the first call of @fn,
- * when the caller holds a key of the map; -EDEADLK as well, with some values
+ * when the caller holds a key of the map exclusively; -EDEADLK as well, with some values
  * visited, when its wait for a key is the one that is refused in a cycle, which
  * takes a key of another map that the caller holds; -EINVAL if @map or @fn is %NULL.
  */
@@ -743,7 +747,8 @@ int lockmap_for_each(struct lockmap *map,
  * @arg: given to @keep
  *
  * Context: Process context. May sleep, uninterruptibly.
- * Return: 0, or an error as lockmap_for_each() gives it.
+ * Return: 0, or an error as lockmap_for_each() gives it, when values that were visited
+ * before may have been removed.
  */
 int lockmap_retain(struct lockmap *map,
 		   bool (*keep)(const void *key, size_t len, void *value, void *arg), void *arg);
@@ -752,10 +757,11 @@ int lockmap_retain(struct lockmap *map,
  * lockmap_clear() - remove all values
  * @map: the map
  *
- * Waits for keys that are held.
+ * Waits for keys that are held. A value that comes meanwhile may stay.
  *
  * Context: Process context. May sleep, uninterruptibly.
- * Return: 0, or an error as lockmap_for_each() gives it.
+ * Return: 0, or an error as lockmap_for_each() gives it, when some values may have been
+ * removed.
  */
 int lockmap_clear(struct lockmap *map);
 
