@@ -54,6 +54,7 @@ kunit_test_suites(&lmtest_create_suite,
 		  &lmtest_nomem_suite,
 		  &lmtest_typed_suite,
 		  &lmtest_guard_suite,
+		  &lmtest_debugfs_suite,
 		  &lmtest_gone_suite,
 		  &lmtest_leak_suite);
 

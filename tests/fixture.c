@@ -60,6 +60,12 @@ int lmtest_shell(const char *command)
 	return call_usermodehelper(argv[0], argv, envp, UMH_WAIT_PROC);
 }
 
+/* Whether lmtest_shell() can look into debugfs: there may be none, or no shell */
+bool lmtest_shell_sees_debugfs(void)
+{
+	return !lmtest_shell("cd /sys/kernel/debug/lockmap");
+}
+
 /*
  * Maps and memory
  */

@@ -70,6 +70,7 @@ extern struct kunit_suite lmtest_size_suite;
 extern struct kunit_suite lmtest_nomem_suite;
 extern struct kunit_suite lmtest_typed_suite;
 extern struct kunit_suite lmtest_guard_suite;
+extern struct kunit_suite lmtest_debugfs_suite;
 extern struct kunit_suite lmtest_gone_suite;
 extern struct kunit_suite lmtest_leak_suite;
 
@@ -137,6 +138,7 @@ static inline bool op_is_batch(enum op op)
 
 int lmtest_init(struct kunit *test);
 int lmtest_shell(const char *command);
+bool lmtest_shell_sees_debugfs(void);
 
 /* Maps and memory, which last until the case ends. */
 

@@ -135,11 +135,6 @@ static void log_held(struct kunit *test, const char *map)
 	KUNIT_EXPECT_EQ(test, lmtest_shell(command), 0);
 }
 
-static bool have_shell(void)
-{
-	return !lmtest_shell("cd /sys/kernel/debug/lockmap");
-}
-
 static void debugfs_tells(struct kunit *test)
 {
 	struct lockmap_entry *entry;
@@ -147,7 +142,7 @@ static void debugfs_tells(struct kunit *test)
 	char text[96];
 	pid_t pid;
 
-	if (!have_shell())
+	if (!lmtest_shell_sees_debugfs())
 		kunit_skip(test, "no process can read debugfs here");
 	map = create_unmanaged(test, "gone_debugfs");
 	pid = hold_and_end(test, map, 1)->task->pid;
@@ -234,7 +229,7 @@ static void later_task_is_another(struct kunit *test)
 	lmtest_expect_waiting(test, w);
 	KUNIT_EXPECT_EQ(test, w->errors, 0);
 
-	if (have_shell()) {
+	if (lmtest_shell_sees_debugfs()) {
 		scnprintf(text, sizeof(text), " held by a task that is gone, lockmap_test/0/%d",
 			  gone->task->pid);
 		expect_log(text);
