@@ -144,7 +144,7 @@ static int freed_prealloc(struct lockmap *map, u64 n)
 		lockmap_prealloc(map, GFP_KERNEL);
 
 	/* If lockmap_lock_prealloc() uses it, it is not freed as well. */
-	return lock_error(prealloc_nr(map, n, &pre));
+	return lock_error(prealloc_nr(map, n, &pre)) ?: -EBUSY;
 }
 
 static void locks_end_with_the_scope(struct kunit *test)

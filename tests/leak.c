@@ -151,7 +151,7 @@ static void keys_that_release_holds(struct kunit *test)
 {
 	struct leftover leftover = {};
 
-	destroy_with_release(test, &leftover, "leaked: destroyed with 1 keys held",
+	destroy_with_release(test, &leftover, "leaked: destroyed with 1 key held",
 			     release_and_hold);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, leftover.held);
 	KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(leftover.held, NULL)), 2);
