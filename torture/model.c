@@ -261,7 +261,7 @@ void lmt_value_removed(struct lmt_actor *a, struct lmt_map *m, unsigned int inde
 
 void lmt_release(void *value, void *priv)
 {
-	const struct lmt_map *m = priv;
+	struct lmt_map *m = priv;
 	const struct lmt_value *v = value;
 
 	if (v->map != m - lmt_maps || v->index >= m->keys)
