@@ -287,7 +287,7 @@ void lockmap_destroy(struct lockmap *map);
  * ERR_PTR(-EDEADLK) when the caller holds the key already, or when its wait is the
  * one that is refused in a cycle of tasks that wait for each other.
  */
-struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check lockmap_lock(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_lock_interruptible() - lock a key, waiting until it is free or a signal comes
@@ -298,7 +298,8 @@ struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t 
  * Context: Process context. May sleep.
  * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_lock_killable() - lock a key, waiting until it is free or the task is killed
@@ -309,7 +310,8 @@ struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void
  * Context: Process context. May sleep.
  * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_lock_killable(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_lock_timeout() - lock a key, waiting for a limited time
@@ -328,8 +330,8 @@ struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock(), and ERR_PTR(-ETIMEDOUT).
  */
-struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len,
-					   unsigned long timeout);
+struct lockmap_entry * __must_check
+lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len, unsigned long timeout);
 
 /**
  * lockmap_trylock() - lock a key if it is free
@@ -348,7 +350,8 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
  * caller holds it (lockmap_lock_timeout() says -ETIMEDOUT, or -EDEADLK if the caller
  * holds it); ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
  */
-struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_trylock(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_prealloc() - allocate the memory that locking a key may need
@@ -942,8 +945,8 @@ int lockmap_clear(struct lockmap *map);
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the batch, for lockmap_batch_unlock(); errors as lockmap_lock().
  */
-struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
-					 unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_lock(struct lockmap *map, const struct lockmap_key *keys, unsigned int n);
 
 /**
  * lockmap_batch_lock_interruptible() - lock many keys, or none when a signal comes
@@ -954,9 +957,9 @@ struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockm
  * Context: Process context. May sleep.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
-						       const struct lockmap_key *keys,
-						       unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_lock_interruptible(struct lockmap *map, const struct lockmap_key *keys,
+				 unsigned int n);
 
 /**
  * lockmap_batch_lock_killable() - lock many keys, or none when the task is killed
@@ -967,8 +970,8 @@ struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
  * Context: Process context. May sleep.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
-						  const struct lockmap_key *keys, unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_lock_killable(struct lockmap *map, const struct lockmap_key *keys, unsigned int n);
 
 /**
  * lockmap_batch_lock_timeout() - lock many keys, or none when the time is up
@@ -980,9 +983,9 @@ struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-ETIMEDOUT).
  */
-struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
-						 const struct lockmap_key *keys, unsigned int n,
-						 unsigned long timeout);
+struct lockmap_batch * __must_check
+lockmap_batch_lock_timeout(struct lockmap *map, const struct lockmap_key *keys, unsigned int n,
+			   unsigned long timeout);
 
 /**
  * lockmap_batch_trylock() - lock many keys if all are free
@@ -993,8 +996,8 @@ struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
  * Context: As lockmap_trylock(). Never sleeps.
  * Return: the batch; errors as lockmap_trylock().
  */
-struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lockmap_key *keys,
-					    unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_trylock(struct lockmap *map, const struct lockmap_key *keys, unsigned int n);
 
 /**
  * lockmap_batch_unlock() - unlock all keys of a batch, and free it
@@ -1019,7 +1022,8 @@ void lockmap_batch_unlock(struct lockmap_batch *batch);
  * Context: Any that may hold the batch.
  * Return: the entry; %NULL when the batch does not have the key, or shares it.
  */
-struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_batch_entry(struct lockmap_batch *batch, const void *key, size_t len);
 
 /**
  * lockmap_batch_entry_shared() - find an entry of a batch by its key, to be read
@@ -1031,8 +1035,8 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  * Return: the entry, whether it is shared or not, for lockmap_entry_key() and
  * lockmap_entry_value_shared(); %NULL when the batch does not have the key.
  */
-const struct lockmap_entry *lockmap_batch_entry_shared(struct lockmap_batch *batch,
-						       const void *key, size_t len);
+const struct lockmap_entry * __must_check
+lockmap_batch_entry_shared(struct lockmap_batch *batch, const void *key, size_t len);
 
 /* The first slot from the @i-th on whose entry is not shared. */
 static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batch, unsigned int i)
@@ -1082,9 +1086,9 @@ static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batc
  *
  * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are classes
  * for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock(), those
- * that share a key, and the same for batches. __free() serves the rest, and the
- * maps, entries and batches of DEFINE_LOCKMAP(). Take the entry out with
- * no_free_ptr() before it is unlocked early, returned or disowned.
+ * that lock only what is present, those that share a key, and the same for batches. __free() serves the rest. The functions
+ * of DEFINE_LOCKMAP() have classes as well: CLASS(inodes_lock, entry)(map, &ino). Take
+ * the entry out with no_free_ptr() before it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_prealloc_free, struct lockmap_prealloc *, lockmap_prealloc_free(_T))
@@ -1106,6 +1110,9 @@ __LOCKMAP_ENTRY_CLASS(lockmap_lock);
 __LOCKMAP_ENTRY_CLASS(lockmap_lock_interruptible);
 __LOCKMAP_ENTRY_CLASS(lockmap_lock_killable);
 __LOCKMAP_ENTRY_CLASS(lockmap_trylock);
+__LOCKMAP_ENTRY_CLASS(lockmap_lock_present);
+__LOCKMAP_ENTRY_CLASS(lockmap_lock_present_killable);
+__LOCKMAP_ENTRY_CLASS(lockmap_trylock_present);
 __LOCKMAP_SHARED_CLASS(lockmap_lock_shared);
 __LOCKMAP_SHARED_CLASS(lockmap_lock_shared_interruptible);
 __LOCKMAP_SHARED_CLASS(lockmap_lock_shared_killable);
