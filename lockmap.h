@@ -1085,10 +1085,11 @@ static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batc
  *	struct lockmap_entry *entry __free(lockmap_unlock) = lockmap_trylock(map, &key, len);
  *
  * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are classes
- * for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock(), those
- * that lock only what is present, those that share a key, and the same for batches. __free() serves the rest. The functions
- * of DEFINE_LOCKMAP() have classes as well: CLASS(inodes_lock, entry)(map, &ino). Take
- * the entry out with no_free_ptr() before it is unlocked early, returned or disowned.
+ * for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock(), those that
+ * lock only what is present, those that share a key, and the same for batches.
+ * __free() serves the rest. The functions of DEFINE_LOCKMAP() have classes as well:
+ * CLASS(inodes_lock, entry)(map, &ino). Take the entry out with no_free_ptr() before
+ * it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_prealloc_free, struct lockmap_prealloc *, lockmap_prealloc_free(_T))
