@@ -37,6 +37,7 @@
 #include "core/compat.h"	/* every difference between kernels */
 #include "core/hash.h"		/* the hash of a key's bytes */
 #include "core/types.h"		/* the structs, and what protects each field */
+#include "core/callback.h"	/* calls of the functions that a map was made with */
 
 /* Keys, words, and what others get to see of them */
 #include "core/word.c"		/* the state word of a lock */

@@ -128,22 +128,33 @@ struct lockmap_entry;
  *	idle entries are reclaimed when memory gets short
  * @hash: hash of a key; @seed is secret and differs from map to map. Keys that
  *	@cmp calls equal must have the same hash: a @cmp that calls different bytes
- *	equal needs a @hash as well. Must not sleep. %NULL for a keyed hash, whose
- *	collisions an attacker cannot find
+ *	equal needs a @hash as well. %NULL for a keyed hash, whose collisions an
+ *	attacker cannot find
  * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
- *	are locked and walked in this order. Must not sleep, and must bear bytes
- *	that change while it reads them (its answer is then thrown away). %NULL for
- *	memcmp(), then length
- * @clone: how lockmap_get() copies a value out, with the key shared, so that it may
- *	run several times at once for one value; must not lock the key; may sleep.
- *	%NULL for memcpy(), which needs no lock
+ *	are locked and walked in this order. %NULL for memcmp(), then length
+ * @clone: how lockmap_get() copies a value out. %NULL for memcpy(), which needs no
+ *	lock
  * @release: called with a value that is dropped: replaced or removed by a call
- *	that does not ask for the old value, or destroyed with the map. Runs in the
- *	context of the call that drops the value, with the key locked; may sleep
- *	where the caller may. %NULL for no call
+ *	that does not ask for the old value, or destroyed with the map. %NULL for no
+ *	call
+ * @priv: given to @hash, @cmp, @clone and @release
  * @lock_key: lockdep class of the keys, a static object of the caller's that no
  *	other kind of lock has; %NULL for the class of the place in the code that calls
  *	lockmap_create()
+ *
+ * What the functions may do:
+ *
+ * - @hash and @cmp run in the middle of a lookup, in the context of the call, also in
+ *   softirq if the map is used there; @cmp runs with preemption off at times. They must
+ *   not sleep, and must not call lockmap, for this map or another: such a call may hang.
+ *   With CONFIG_LOCKMAP_DEBUG it is a WARN, once a map, and is refused with -EINVAL.
+ *   @cmp must bear bytes that change while it reads them. Its answer is then thrown away.
+ * - @clone runs with the key shared, so several may run at once for one value. It may
+ *   sleep, and may lock larger keys of the map, as any holder of the key may. It must
+ *   not lock the key itself.
+ * - @release runs in the context of the call that drops the value, with the key locked,
+ *   and may sleep where that call may. It may use larger keys of the map, also insert
+ *   values; calls for the key itself fail.
  */
 struct lockmap_params {
 	const char   *name;
@@ -154,10 +165,11 @@ struct lockmap_params {
 	unsigned int  nr_shards;
 	size_t        nelem_hint;
 	unsigned int  max_idle;
-	u64  (*hash)(const void *key, size_t len, u64 seed);
-	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len);
-	void (*clone)(void *dst, const void *src);
-	void (*release)(void *value);
+	u64  (*hash)(const void *key, size_t len, u64 seed, void *priv);
+	int  (*cmp)(const void *a, size_t a_len, const void *b, size_t b_len, void *priv);
+	void (*clone)(void *dst, const void *src, void *priv);
+	void (*release)(void *value, void *priv);
+	void *priv;
 	struct lock_class_key *lock_key;
 };
 

@@ -20,6 +20,7 @@
 #include <linux/slab.h>
 #include <linux/sort.h>
 
+#include "callback.h"
 #include "compat.h"
 #include "types.h"
 
@@ -174,7 +175,7 @@ static struct lockmap_batch *lm_batch_new(struct lockmap *map, const struct lock
 	bool any_shared = false;
 	unsigned int i;
 
-	if (IS_ERR_OR_NULL(map) || (n && !keys))
+	if (IS_ERR_OR_NULL(map) || (n && !keys) || lm_called_back())
 		return ERR_PTR(-EINVAL);
 	for (i = 0; i < n; i++) {
 		if (!keys[i].data || !lm_len_ok(map, keys[i].len))

@@ -10,6 +10,7 @@
 #include <linux/kernel.h>
 #include <linux/rcupdate.h>
 
+#include "callback.h"
 #include "compat.h"
 #include "types.h"
 
@@ -70,7 +71,7 @@ static int lm_get_locked(struct lm_key *key, void *value)
 	if (entry->has_value) {
 		err = 0;
 		if (value && params->clone)
-			params->clone(value, entry->data);
+			lm_call_clone(key->map, value, entry->data);
 		else if (value)
 			lm_copy(value, entry->data, params->value_len);
 	}

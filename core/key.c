@@ -13,6 +13,7 @@
 #include <linux/rcupdate.h>
 #include <linux/string.h>
 
+#include "callback.h"
 #include "compat.h"
 #include "hash.h"
 #include "types.h"
@@ -29,7 +30,7 @@ static const char *lm_name(const struct lockmap *map)
 /* A caller's hash may be poor: let each of its bits count (MurmurHash3's finalizer). */
 static noinline u32 lm_hash_custom(const struct lockmap *map, const void *data, u32 len)
 {
-	u64 hash = map->params.hash(data, len, map->hash_key.b[0]);
+	u64 hash = lm_call_hash(map, data, len);
 
 	hash ^= hash >> 33;
 	hash *= 0xff51afd7ed558ccdULL;
@@ -85,6 +86,8 @@ static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, 
 {
 	if (IS_ERR_OR_NULL(map) || unlikely(!data || !lm_len_ok(map, len)))
 		return lm_key_refused(map, data, len);
+	if (lm_called_back())
+		return -EINVAL;
 	*key = lm_key(map, map->key_kind, data, len);
 	key->hash = lm_hash(key);
 	return 0;
@@ -94,7 +97,8 @@ static __always_inline int lm_key_init(struct lm_key *key, struct lockmap *map, 
 static __always_inline bool lm_key_is_u64(const struct lockmap *map, const void *data, size_t len)
 {
 	return !IS_ERR_OR_NULL(map) &&
-	       likely(data && len == sizeof(u64) && map->key_kind == LM_KEY_U64);
+	       likely(data && len == sizeof(u64) && map->key_kind == LM_KEY_U64) &&
+	       !lm_called_back();
 }
 
 /*
@@ -138,7 +142,7 @@ static int lm_cmp(const struct lockmap *map, const void *a, u32 a_len, const voi
 	if (map->key_kind == LM_KEY_U64)
 		return lm_cmp_u64(a, b);
 	if (map->params.cmp)
-		return map->params.cmp(a, a_len, b, b_len);
+		return lm_call_cmp(map, a, a_len, b, b_len);
 	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
 }
 
@@ -160,7 +164,7 @@ static noinline bool lm_same_key_slow(const struct lockmap *map, const void *dat
 
 	entry_data = lm_entry_key_rcu(map, entry, &entry_len);
 	if (map->params.cmp)
-		return !map->params.cmp(entry_data, entry_len, data, len);
+		return !lm_call_cmp(map, entry_data, entry_len, data, len);
 	return entry_len == len && !memcmp(entry_data, data, len);
 }
 

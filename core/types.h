@@ -172,6 +172,7 @@ struct lm_cpu {
  * @leaked: the map was destroyed with keys held, and the log says so
  * @refused: a key was refused for its length, and the log says so; without a lock
  * @dead_owner: a holder ended without an unlock, and the log says so; by cmpxchg()
+ * @called_back: @hash or @cmp called lockmap, and the log says so; without a lock
  * @disorder: keys were locked out of order, and the log says so; without a lock
  * @node: in lm_maps
  * @debugfs: folder of the map
@@ -197,6 +198,7 @@ struct lockmap {
 	struct module *owner;
 	bool leaked;
 	bool refused;
+	bool called_back;
 	bool disorder;
 	unsigned int dead_owner;
 	struct list_head node;

@@ -8,6 +8,7 @@
 #include <linux/percpu.h>
 #include <linux/string.h>
 
+#include "callback.h"
 #include "compat.h"
 #include "types.h"
 
@@ -43,7 +44,7 @@ static void lm_drop_value(struct lockmap_entry *entry, void *old)
 	if (old)
 		lm_copy(old, entry->data, params->value_len);
 	else if (params->release)
-		params->release(entry->data);
+		lm_call_release(entry->map, entry->data);
 }
 
 const void *lockmap_entry_key(const struct lockmap_entry *entry, size_t *len)

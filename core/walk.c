@@ -20,6 +20,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 
+#include "callback.h"
 #include "compat.h"
 #include "types.h"
 
@@ -270,6 +271,8 @@ static int lm_walk(struct lockmap *map, lm_visit_t visit, void *arg)
 	int err = 0;
 
 	might_sleep();
+	if (lm_called_back())
+		return -EINVAL;
 	lm_lockdep_may_lock_any(map);
 	/* A walk would wait for the caller itself; refuse before anything is changed. */
 	if (lm_holds_any(map))

@@ -9,7 +9,7 @@
 
 #include "worker.h"
 
-static int reverse_cmp(const void *a, size_t a_len, const void *b, size_t b_len)
+static int reverse_cmp(const void *a, size_t a_len, const void *b, size_t b_len, void *priv)
 {
 	u64 m = nr_of(a), n = nr_of(b);
 

@@ -7,24 +7,24 @@
 
 #include "fixture.h"
 
-static u64 zero_hash(const void *key, size_t len, u64 seed)
+static u64 zero_hash(const void *key, size_t len, u64 seed, void *priv)
 {
 	return 0;
 }
 
-static u64 low_hash(const void *key, size_t len, u64 seed)
+static u64 low_hash(const void *key, size_t len, u64 seed, void *priv)
 {
 	return nr_of(key) % 4;
 }
 
-static u64 high_hash(const void *key, size_t len, u64 seed)
+static u64 high_hash(const void *key, size_t len, u64 seed, void *priv)
 {
 	return nr_of(key) << 62;
 }
 
 static void bad_hash_is_slow_but_right(struct kunit *test)
 {
-	static u64 (* const hash[])(const void *key, size_t len, u64 seed) = {
+	static u64 (* const hash[])(const void *key, size_t len, u64 seed, void *priv) = {
 		zero_hash, low_hash, high_hash,
 	};
 	unsigned int nr = slow_kernel() ? 300 : 5000;
@@ -66,7 +66,7 @@ static void bad_hash_is_slow_but_right(struct kunit *test)
 
 #define NR_LOOKUPS	1024
 
-static u64 known_hash(const void *key, size_t len, u64 seed)
+static u64 known_hash(const void *key, size_t len, u64 seed, void *priv)
 {
 	return (u32)get_unaligned((const u64 *)key) * 2654435761U;
 }
@@ -81,7 +81,8 @@ static u64 colliding_key(u64 n)
 	return n << 32;
 }
 
-static struct lockmap *create_filled(struct kunit *test, u64 (*hash)(const void *, size_t, u64),
+static struct lockmap *create_filled(struct kunit *test,
+				     u64 (*hash)(const void *key, size_t len, u64 seed, void *priv),
 				     u64 (*key_nr)(u64 n), u64 nr)
 {
 	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {

@@ -11,7 +11,7 @@
 
 #include "fixture.h"
 
-static int compare(const void *a, size_t a_len, const void *b, size_t b_len)
+static int compare(const void *a, size_t a_len, const void *b, size_t b_len, void *priv)
 {
 	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
 }

@@ -248,7 +248,7 @@ static void mutex_in_walk(struct kunit *test)
 	expect_report_end(test);
 }
 
-static void clone_under_mutex(void *dst, const void *src)
+static void clone_under_mutex(void *dst, const void *src, void *priv)
 {
 	take_mutex(NULL, 0, NULL, NULL);
 	memcpy(dst, src, sizeof(u64));

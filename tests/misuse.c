@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Callers that use an entry which they do not hold: lockmap tells of each such call,
- * which does nothing
+ * which does nothing. And callbacks that call what they must not
  */
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/smp.h>
+#include <linux/string.h>
 
 #include "worker.h"
 
@@ -35,9 +36,11 @@ static const char * const use_name[NR_USES] = {
 /* Values that maps of these cases have dropped. */
 static unsigned int nr_released;
 
-static void count_release(void *value)
+static void count_release(void *value, void *priv)
 {
-	nr_released++;
+	unsigned int *nr = priv;
+
+	++*nr;
 }
 
 static struct lockmap *create_counting(struct kunit *test, const char *name)
@@ -46,7 +49,7 @@ static struct lockmap *create_counting(struct kunit *test, const char *name)
 	/* One idle entry stays: the next one evicts it. */
 	return lmtest_create(test, &(struct lockmap_params) {
 		.name = name, .key_len = sizeof(u64), .value_len = sizeof(u64),
-		.nr_shards = 1, .max_idle = 1, .release = count_release,
+		.nr_shards = 1, .max_idle = 1, .release = count_release, .priv = &nr_released,
 	});
 }
 
@@ -322,6 +325,77 @@ static void unlock_out_of_batch(struct kunit *test)
 	lmtest_expect_unlocked(test, map, 1, 3);
 }
 
+/**
+ * struct meddler - what hash or cmp of a map do in the middle of a lookup: call lockmap
+ * @map: the map to use; %NULL for none
+ * @calls: how often they did
+ * @accepted: calls that were not refused
+ */
+struct meddler {
+	struct lockmap *map;
+	unsigned long calls;
+	unsigned long accepted;
+};
+
+static void meddle(struct meddler *meddler)
+{
+	struct lockmap_request req = { .granted = ERR_PTR(-EFAULT) };
+	u64 key = key_of(3);
+	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+
+	if (!meddler->map)
+		return;
+	meddler->calls++;
+	meddler->accepted += trylock_error(meddler->map, 3) != -EINVAL;
+	meddler->accepted += share_error(meddler->map, 3) != -EINVAL;
+	meddler->accepted += batch_error(lockmap_batch_trylock(meddler->map, keys, 1)) != -EINVAL;
+	meddler->accepted += lock_error(lockmap_lock_async(meddler->map, &key, sizeof(key),
+							   &req)) != -EINVAL;
+}
+
+static u64 meddling_hash(const void *key, size_t len, u64 seed, void *priv)
+{
+	meddle(priv);
+	return get_unaligned((const u64 *)key);
+}
+
+static int meddling_cmp(const void *a, size_t a_len, const void *b, size_t b_len, void *priv)
+{
+	meddle(priv);
+	return memcmp(a, b, a_len);
+}
+
+/* The same map or another, of keys that the fast path takes. It is told once a map. */
+static void hash_or_cmp_calls_lockmap(struct kunit *test)
+{
+	struct lockmap *other = create_with_debug(test, "other");
+
+	for (unsigned int i = 0; i < 4; i++) {
+		struct meddler *meddler = lmtest_zalloc(test, sizeof(*meddler));
+		struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
+			.name = "meddler", .key_len = sizeof(u64), .value_len = sizeof(u64),
+			.hash = i % 2 ? meddling_hash : NULL, .cmp = i % 2 ? NULL : meddling_cmp,
+			.priv = meddler,
+		});
+		u64 value = 0;
+
+		KUNIT_EXPECT_EQ(test, insert_nr(map, 3, 30), 0);
+		expect_told_begin("lockmap: meddler: its hash or cmp calls lockmap");
+		meddler->map = i / 2 ? other : map;
+		KUNIT_EXPECT_EQ(test, get_nr(map, 3, &value), 0);
+		KUNIT_EXPECT_EQ(test, insert_nr(map, 3, 31), 1);
+		KUNIT_EXPECT_EQ(test, trylock_error(map, 4), 0);
+		meddler->map = NULL;
+		expect_warning_end();
+		KUNIT_EXPECT_EQ(test, value, 30);
+		KUNIT_EXPECT_GE(test, meddler->calls, 2);
+		KUNIT_EXPECT_EQ(test, meddler->accepted, 0);
+		lmtest_expect_unlocked(test, map, 3, 4);
+		lmtest_expect_unlocked(test, other, 3, 3);
+		lmtest_destroy(test, map);
+	}
+}
+
 static struct kunit_case misuse_cases[] = {
 	KUNIT_CASE(second_unlock),
 	KUNIT_CASE(use_after_unlock),
@@ -331,6 +405,7 @@ static struct kunit_case misuse_cases[] = {
 	KUNIT_CASE(batch_unlock_by_another_task),
 	KUNIT_CASE(second_batch_unlock),
 	KUNIT_CASE(unlock_out_of_batch),
+	KUNIT_CASE(hash_or_cmp_calls_lockmap),
 	{}
 };
 

@@ -120,7 +120,7 @@ static struct slow_lookup {
 	bool changed;
 } slow_lookup;
 
-static int cmp_slowly(const void *a, size_t a_len, const void *b, size_t b_len)
+static int cmp_slowly(const void *a, size_t a_len, const void *b, size_t b_len, void *priv)
 {
 	u8 was[128] = {};
 

@@ -6,6 +6,7 @@
  * it likes, by share_nr().
  */
 #include <linux/delay.h>
+#include <linux/interrupt.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
@@ -323,26 +324,48 @@ static void readers_do_not_wait_for_sharers(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, lockmap_is_empty(map));
 }
 
-/* What the comparison of keys does, in the middle of a lookup of another call */
-static struct {
+/**
+ * struct sharer - shares a key, or unlocks it, in the middle of a lookup of another call
+ * @softirq: runs while the keys are compared
+ * @map: of the key; %NULL to do nothing
+ * @shared: the entries
+ * @nr: how many
+ * @lock: share the key; else unlock it
+ * @lookups: how often keys were compared
+ */
+struct sharer {
+	struct tasklet_struct softirq;
 	struct lockmap *map;
 	const struct lockmap_entry *shared[2];
 	unsigned int nr;
-	bool inside;
 	bool lock;
 	unsigned int lookups;
-} hook;
+};
 
-static int cmp_and_share(const void *a, size_t a_len, const void *b, size_t b_len)
+static void share_in_softirq(struct tasklet_struct *softirq)
 {
-	if (hook.map && !hook.inside) {
-		hook.inside = true;
-		hook.lookups++;
-		if (hook.lock && hook.nr < ARRAY_SIZE(hook.shared))
-			hook.shared[hook.nr++] = share_nr(hook.map, 5);
-		else if (!hook.lock && hook.nr)
-			lockmap_unlock_shared(hook.shared[--hook.nr]);
-		hook.inside = false;
+	struct sharer *sharer = from_tasklet(sharer, softirq, softirq);
+	struct lockmap *map = sharer->map;
+
+	/* This lookup is the softirq's own. */
+	sharer->map = NULL;
+	if (sharer->lock && sharer->nr < ARRAY_SIZE(sharer->shared))
+		sharer->shared[sharer->nr++] = share_nr(map, 5);
+	else if (!sharer->lock && sharer->nr)
+		lockmap_unlock_shared(sharer->shared[--sharer->nr]);
+	sharer->map = map;
+}
+
+static int cmp_and_share(const void *a, size_t a_len, const void *b, size_t b_len, void *priv)
+{
+	struct sharer *sharer = priv;
+
+	if (sharer->map) {
+		sharer->lookups++;
+		local_bh_disable();
+		tasklet_schedule(&sharer->softirq);
+		/* Now it runs. */
+		local_bh_enable();
 	}
 	return memcmp(a, b, a_len);
 }
@@ -350,25 +373,28 @@ static int cmp_and_share(const void *a, size_t a_len, const void *b, size_t b_le
 /* A reader is not disturbed if its key is shared, or unlocked by a sharer, in the middle. */
 static void sharers_do_not_disturb_readers(struct kunit *test)
 {
+	struct sharer *sharer = lmtest_zalloc(test, sizeof(*sharer));
 	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
 		.name = "undisturbed", .key_len = sizeof(u64), .value_len = sizeof(u64),
-		.cmp = cmp_and_share,
+		.cmp = cmp_and_share, .priv = sharer,
 	});
 	u64 value = 0;
 
-	hook.map = NULL;
+	tasklet_setup(&sharer->softirq, share_in_softirq);
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 5, 50), 0);
-	hook.nr = 0;
-	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(hook.shared); i++) {
-		hook.lock = i < ARRAY_SIZE(hook.shared);
-		hook.lookups = 0;
-		hook.map = map;
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(sharer->shared); i++) {
+		unsigned int nr = sharer->nr;
+
+		sharer->lock = i < ARRAY_SIZE(sharer->shared);
+		sharer->lookups = 0;
+		sharer->map = map;
 		KUNIT_EXPECT_EQ(test, get_nr(map, 5, &value), 0);
-		hook.map = NULL;
+		sharer->map = NULL;
 		KUNIT_EXPECT_EQ(test, value, 50);
-		KUNIT_EXPECT_EQ_MSG(test, hook.lookups, 1, "read %u", i);
+		KUNIT_EXPECT_EQ_MSG(test, sharer->lookups, 1, "read %u", i);
+		KUNIT_EXPECT_EQ(test, sharer->nr, sharer->lock ? nr + 1 : nr - 1);
 	}
-	KUNIT_EXPECT_EQ(test, hook.nr, 0);
+	tasklet_kill(&sharer->softirq);
 	lmtest_expect_unlocked(test, map, 5, 5);
 }
 

@@ -350,11 +350,9 @@ static void clear_and_retain_wait_for_holders(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, contains_nr(map, n));
 }
 
-static atomic_long_t nr_released;
-
-static void count_release(void *value)
+static void count_release(void *value, void *priv)
 {
-	atomic_long_inc(&nr_released);
+	atomic_long_inc(priv);
 }
 
 static int clear_often(struct worker *w)
@@ -383,13 +381,13 @@ static int insert_often(struct worker *w)
 /* Each value that is inserted is released once, whether it is replaced or cleared. */
 static void cleared_values_are_released_once(struct kunit *test)
 {
+	atomic_long_t *nr_released = lmtest_zalloc(test, sizeof(*nr_released));
 	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
 		.name = "clear", .key_len = sizeof(u64), .value_len = sizeof(u64),
-		.max_idle = 1, .release = count_release,
+		.max_idle = 1, .release = count_release, .priv = nr_released,
 	});
 	unsigned int inserts = scaled(50000);
 
-	atomic_long_set(&nr_released, 0);
 	for (unsigned int t = 0; t < 2; t++) {
 		struct worker *w = lmtest_worker_create(test, clear_often, map, "clear");
 
@@ -404,10 +402,10 @@ static void cleared_values_are_released_once(struct kunit *test)
 	}
 	lmtest_open_gate(test);
 	lmtest_join_all(test);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_released) + lockmap_len(map), 2 * inserts);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(nr_released) + lockmap_len(map), 2 * inserts);
 	KUNIT_EXPECT_EQ(test, lockmap_clear(map), 0);
 	KUNIT_EXPECT_EQ(test, lockmap_len(map), 0);
-	KUNIT_EXPECT_EQ(test, atomic_long_read(&nr_released), 2 * inserts);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(nr_released), 2 * inserts);
 }
 
 static struct kunit_case walk_cases[] = {

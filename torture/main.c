@@ -277,6 +277,7 @@ static int lmt_map_init(struct lmt_map *m)
 		return -ENOMEM;
 	m->params.value_len = sizeof(struct lmt_value);
 	m->params.release = lmt_release;
+	m->params.priv = m;
 	/* Keys of two maps are nested, in the order of the maps: each is a class of its own. */
 	m->params.lock_key = &m->lock_key;
 	m->map = lockmap_create(&m->params);

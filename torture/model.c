@@ -14,9 +14,9 @@
 
 #include "torture.h"
 
-static u64 lmt_hash_chain(const void *key, size_t len, u64 seed);
-static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len);
-static void lmt_clone(void *dst, const void *src);
+static u64 lmt_hash_chain(const void *key, size_t len, u64 seed, void *priv);
+static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len, void *priv);
+static void lmt_clone(void *dst, const void *src, void *priv);
 
 /* In the last map each worker has keys of its own, which no other actor uses. */
 struct lmt_map lmt_maps[] = {
@@ -92,12 +92,12 @@ unsigned int lmt_nr_static(const struct lmt_map *m)
  * Keys
  */
 
-static u64 lmt_hash_chain(const void *key, size_t len, u64 seed)
+static u64 lmt_hash_chain(const void *key, size_t len, u64 seed, void *priv)
 {
 	return *(const u8 *)key % 4;
 }
 
-static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len)
+static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_len, void *priv)
 {
 	static unsigned int n;
 	int ret = memcmp(b, a, b_len);
@@ -111,7 +111,7 @@ static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_
 int lmt_cmp(const struct lmt_map *m, const struct lmt_key *x, const struct lmt_key *y)
 {
 	if (m->params.cmp)
-		return m->params.cmp(x->data, x->len, y->data, y->len);
+		return m->params.cmp(x->data, x->len, y->data, y->len, m->params.priv);
 	return memcmp(x->data, y->data, min(x->len, y->len)) ?: (int)x->len - (int)y->len;
 }
 
@@ -246,17 +246,18 @@ void lmt_value_removed(struct lmt_actor *a, struct lmt_map *m, unsigned int inde
 	smp_store_release(&s->epoch, s->epoch + 1);
 }
 
-void lmt_release(void *value)
+void lmt_release(void *value, void *priv)
 {
+	struct lmt_map *m = priv;
 	const struct lmt_value *v = value;
 
-	if (v->map >= ARRAY_SIZE(lmt_maps) || v->index >= lmt_maps[v->map].keys)
-		lmt_fail(NULL, NULL, v->index, "broken value", "released, of map %u", v->map);
+	if (v->map != m - lmt_maps || v->index >= m->keys)
+		lmt_fail(NULL, m, v->index, "broken value", "released, of map %u", v->map);
 	else
-		lmt_value_removed(NULL, &lmt_maps[v->map], v->index, v);
+		lmt_value_removed(NULL, m, v->index, v);
 }
 
-static void lmt_clone(void *dst, const void *src)
+static void lmt_clone(void *dst, const void *src, void *priv)
 {
 	memcpy(dst, src, sizeof(struct lmt_value));
 }

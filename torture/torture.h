@@ -314,7 +314,7 @@ void lmt_value_removed(struct lmt_actor *a, struct lmt_map *m, unsigned int inde
 		       const struct lmt_value *v);
 void lmt_value_write(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
 		     struct lmt_value *v, u64 balance);
-void lmt_release(void *value);
+void lmt_release(void *value, void *priv);
 void lmt_shadow_match(struct lmt_actor *a, const struct lmt_map *m, unsigned int index,
 		      const struct lockmap_entry *entry, const struct lmt_value *v);
 void lmt_shadow_take(struct lmt_actor *a, unsigned int id, struct lmt_map *m, unsigned int index,

@@ -37,7 +37,7 @@ module_param(timeout, uint, 0444);
 MODULE_PARM_DESC(timeout, "Seconds after which an unused session ends");
 
 /* lockmap calls this for each value that it drops, also when the map is destroyed. */
-static void release_session(void *value)
+static void release_session(void *value, void *priv)
 {
 	struct session *session = value;
 

@@ -2,7 +2,7 @@
 /*
  * What the rooms in core/ use of the kernel, for user space. Written afresh, and
  * no more of it than they need. All headers linux/... of a model are this one;
- * compat.h and observe.h take the places of three rooms.
+ * callback.h, compat.h and observe.h take the places of four rooms.
  *
  * The machine underneath, which is atomics, spin locks and the scheduler, is
  * either explore.h or threads.h.
