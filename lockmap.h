@@ -154,7 +154,8 @@ struct lockmap_entry;
  *   not lock the key itself.
  * - @release runs in the context of the call that drops the value, with the key locked,
  *   and may sleep where that call may. It may use larger keys of the map, also insert
- *   values; calls for the key itself fail.
+ *   values; calls for the key itself fail. In lockmap_destroy() as well: what it inserts
+ *   there is released, too.
  */
 struct lockmap_params {
 	const char   *name;
@@ -238,8 +239,9 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct loc
  * No key may be held and no call on the map may be in progress. If a key is
  * held all the same, a WARN tells the map's name, the number of keys held, and how
  * many of them by tasks that have ended; and the map is leaked rather than freed
- * under its users. Entries made by
- * lockmap_entry_alloc() have to be used or freed before.
+ * under its users. So is a map of which &lockmap_params.release leaves a key locked, or
+ * inserts ever more values. Entries made by lockmap_entry_alloc() have to be used or
+ * freed before.
  *
  * Context: Process context. May sleep.
  */

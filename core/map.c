@@ -23,6 +23,8 @@
 
 /* The slab allocator needs a little more than the entry, which is one object. */
 #define LM_MAX_VALUE_LEN	(KMALLOC_MAX_SIZE - 2 * PAGE_SIZE - LOCKMAP_MAX_KEY_LEN)
+/* lockmap_destroy() goes over the map so often, for the values that release puts in. */
+#define LM_RELEASE_ROUNDS	100
 /* Longer values are not copied with preemption off. */
 #define LM_MAX_PLAIN_VALUE	256
 
@@ -248,25 +250,59 @@ static unsigned int lm_count_abandoned(struct lockmap *map)
 	return nr;
 }
 
+static bool lm_held_at_destroy(struct lockmap *map)
+{
+	unsigned int held = lm_count_held(map);
+
+	return WARN(held,
+		    "lockmap: %s: destroyed with %u keys held, %u by tasks that are gone; leaked\n",
+		    lm_name(map), held, lm_count_abandoned(map));
+}
+
+/* Release up to @left values. Do not wait for keys: release may have locked them. */
+static void lm_release_some(struct lockmap *map, size_t left)
+{
+	struct lm_cursor cursor;
+	unsigned int i;
+
+	for (i = 0; i < map->nr_shards; i++) {
+		lm_cursor_init(&cursor, map, LM_VALUE, 0);
+		for (; left && lm_cursor_next(map, &map->shards[i], &cursor); left--)
+			lm_walk_visit(map, &cursor, lm_visit_clear, NULL, &lm_wait_never);
+		lm_cursor_free(&cursor);
+	}
+}
+
+/*
+ * Release all values in the caller's context, and not where the tables are freed. release
+ * may put in other values. Each round releases as many as there were at its beginning, so
+ * that it ends even if release puts one in for each.
+ *
+ * Return: whether the map may be freed.
+ */
+static bool lm_release_values(struct lockmap *map)
+{
+	unsigned int rounds = LM_RELEASE_ROUNDS;
+	size_t left;
+
+	while ((left = lockmap_len(map)) && rounds--)
+		lm_release_some(map, left);
+	return !lm_held_at_destroy(map) &&
+	       !WARN(left, "lockmap: %s: destroyed, but release puts in ever more values; leaked\n",
+		     lm_name(map));
+}
+
 void lockmap_destroy(struct lockmap *map)
 {
-	unsigned int held;
-
 	if (IS_ERR_OR_NULL(map))
 		return;
 	might_sleep();
-	held = lm_count_held(map);
-	if (WARN(held,
-		 "lockmap: %s: destroyed with %u keys held, %u by tasks that are gone; leaked\n",
-		 lm_name(map), held, lm_count_abandoned(map))) {
+	if (lm_held_at_destroy(map) || (map->params.release && !lm_release_values(map))) {
 		mutex_lock(&lm_maps_lock);
 		map->leaked = true;
 		mutex_unlock(&lm_maps_lock);
 		return;
 	}
-	/* Release values here, in the caller's context, and not where the tables are freed. */
-	if (map->params.release)
-		lm_walk(map, lm_visit_clear, NULL);
 	mutex_lock(&lm_maps_lock);
 	list_del(&map->node);
 	mutex_unlock(&lm_maps_lock);

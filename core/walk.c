@@ -236,16 +236,16 @@ typedef int (*lm_visit_t)(struct lockmap_entry *entry, void *arg);
 
 /* Lock the key that the cursor is at and visit it, if it has a value (still). */
 static int lm_walk_visit(struct lockmap *map, const struct lm_cursor *cursor, lm_visit_t visit,
-			 void *arg)
+			 void *arg, const struct lm_wait_mode *mode)
 {
 	struct lm_key key = lm_cursor_key(map, cursor);
 	struct lockmap_entry *entry;
 	int err = 0;
 
-	entry = lm_lock_slow(&key, NULL, LM_LEAVE_ABSENT, &lm_wait_forever);
+	entry = lm_lock_slow(&key, NULL, LM_LEAVE_ABSENT, mode);
 	if (IS_ERR_OR_NULL(entry))
 		return PTR_ERR_OR_ZERO(entry);
-	lm_lockdep_acquire(entry, &lm_wait_forever, _RET_IP_);
+	lm_lockdep_acquire(entry, mode, _RET_IP_);
 	if (entry->has_value)
 		err = visit(entry, arg);
 	lm_unlock_annotated(entry, _RET_IP_);
@@ -260,7 +260,7 @@ static int lm_walk_shard(struct lockmap *map, struct lm_shard *shard, lm_visit_t
 	/* Held keys as well: at the unlock they may turn out to have a value. */
 	lm_cursor_init(&cursor, map, LM_LOCKED | LM_VALUE, 0);
 	while (!err && lm_cursor_next(map, shard, &cursor))
-		err = lm_walk_visit(map, &cursor, visit, arg);
+		err = lm_walk_visit(map, &cursor, visit, arg, &lm_wait_forever);
 	lm_cursor_free(&cursor);
 	return err;
 }

@@ -270,6 +270,45 @@ static void functions_get_priv_of_their_map(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, own[0].releases, 2);
 }
 
+#define NR_PARENTS	100
+
+/* The values of a map, of which each that is numbered below @parents inserts one more. */
+struct family {
+	struct lockmap *map;
+	u64 parents;
+	unsigned long released;
+	unsigned long failed;
+};
+
+static void release_and_insert(void *value, void *priv)
+{
+	struct family *family = priv;
+	u64 n = *(u64 *)value;
+
+	family->released++;
+	if (n < family->parents)
+		family->failed += insert_nr(family->map, n + NR_PARENTS, n + NR_PARENTS) != 0;
+}
+
+/* Destroying the map also releases what release inserts, and what that inserts. */
+static void destroy_releases_what_release_inserts(struct kunit *test)
+{
+	struct family *family = lmtest_zalloc(test, sizeof(*family));
+
+	for (unsigned int generations = 1; generations <= 20; generations += 19) {
+		*family = (struct family) { .parents = generations * NR_PARENTS };
+		family->map = lmtest_create(test, &(struct lockmap_params) {
+			.name = "family", .key_len = sizeof(u64), .value_len = sizeof(u64),
+			.release = release_and_insert, .priv = family,
+		});
+		for (u64 n = 0; n < NR_PARENTS; n++)
+			KUNIT_EXPECT_EQ(test, insert_nr(family->map, n, n), 0);
+		lmtest_destroy(test, family->map);
+		KUNIT_EXPECT_EQ(test, family->released, (1 + generations) * NR_PARENTS);
+		KUNIT_EXPECT_EQ(test, family->failed, 0);
+	}
+}
+
 static void walks_refuse_no_function(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create_u64(test);
@@ -285,6 +324,7 @@ static struct kunit_case callback_cases[] = {
 	KUNIT_CASE(get_copies_with_clone),
 	KUNIT_CASE(cmp_decides_which_keys_are_equal),
 	KUNIT_CASE(functions_get_priv_of_their_map),
+	KUNIT_CASE(destroy_releases_what_release_inserts),
 	KUNIT_CASE(walks_refuse_no_function),
 	{}
 };

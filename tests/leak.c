@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A map that is destroyed under the holders of its keys
+ * A map that is destroyed under the holders of its keys, or never becomes empty
  *
  * lockmap warns of it and leaks the map, so that the holders can go on. What is
  * leaked stays, so this is the last suite. After it, tools/test looks whether
@@ -8,6 +8,8 @@
  */
 #include <linux/minmax.h>
 #include <linux/string.h>
+
+#include <kunit/test-bug.h>
 
 #include "fixture.h"
 
@@ -107,10 +109,71 @@ static void sharers_and_requests_outlive_their_map(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, req.granted);
 }
 
+/* What release leaves behind in a map that is being destroyed. */
+struct leftover {
+	struct lockmap *map;
+	struct lockmap_entry *held;
+};
+
+static void release_and_hold(void *value, void *priv)
+{
+	struct leftover *leftover = priv;
+
+	leftover->held = trylock_nr(leftover->map, 2);
+	lockmap_entry_disown(leftover->held);
+}
+
+static void release_and_insert_again(void *value, void *priv)
+{
+	struct leftover *leftover = priv;
+	u64 n = *(u64 *)value + 1;
+
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), insert_nr(leftover->map, n, n), 0);
+}
+
+static void destroy_with_release(struct kunit *test, struct leftover *leftover, const char *text,
+				 void (*release)(void *value, void *priv))
+{
+	leftover->map = lockmap_create(&(struct lockmap_params) {
+		.name = "leaked", .key_len = sizeof(u64), .value_len = sizeof(u64),
+		.release = release, .priv = leftover,
+	});
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, leftover->map);
+	KUNIT_EXPECT_EQ(test, insert_nr(leftover->map, 1, 1), 0);
+	expect_told_begin(text);
+	lockmap_destroy(leftover->map);
+	expect_warning_end();
+}
+
+/* release holds a key, which is locked still when all values are gone. */
+static void keys_that_release_holds(struct kunit *test)
+{
+	struct leftover leftover = {};
+
+	destroy_with_release(test, &leftover, "leaked: destroyed with 1 keys held",
+			     release_and_hold);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, leftover.held);
+	KUNIT_EXPECT_EQ(test, nr_of(lockmap_entry_key(leftover.held, NULL)), 2);
+	lockmap_unlock(leftover.held);
+}
+
+/* release puts in another value each time: that has an end. */
+static void values_that_never_end(struct kunit *test)
+{
+	static struct leftover leftover;
+
+	destroy_with_release(test, &leftover,
+			     "leaked: destroyed, but release puts in ever more values",
+			     release_and_insert_again);
+	KUNIT_EXPECT_EQ(test, lockmap_len(leftover.map), 1);
+}
+
 static struct kunit_case leak_cases[] = {
 	KUNIT_CASE(entries_outlive_their_map),
 	KUNIT_CASE(batch_outlives_its_map),
 	KUNIT_CASE(sharers_and_requests_outlive_their_map),
+	KUNIT_CASE(keys_that_release_holds),
+	KUNIT_CASE(values_that_never_end),
 	{}
 };
 
