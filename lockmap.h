@@ -61,9 +61,9 @@
  * - If tasks wait for each other's keys in a cycle, the wait of one of them fails
  *   with -EDEADLK, some tens of milliseconds later.
  * - To hold several keys at once, take them with one lockmap_batch_lock(), or
- *   one by one in ascending order of the map's key comparison; lockdep checks
- *   that order, also for calls that only read or remove a key. A batch that is
- *   locked while keys are held has to be of larger ones.
+ *   one by one in ascending order; lockdep checks that order, also for calls that
+ *   only read or remove a key. A batch that is locked while keys are held has to be
+ *   of larger ones.
  * - No poisoning: the next holder finds the value as the last one left it.
  * - No priority inheritance. For that use struct rt_mutex.
  * - Every function may sleep unless its Context: says otherwise. None may be
@@ -72,7 +72,18 @@
  *   threads, work and timers first. lockmap does not detect such calls.
  * - A call that fails leaves the map as it was.
  *
- * Keys are compared and hashed as bytes, padding included: clear a struct before
+ * The order of keys
+ *
+ * &lockmap_params.cmp decides if it is given. Else keys of fixed length of 1, 2, 4 and
+ * 8 bytes are unsigned numbers of the machine's byte order, whatever their type, and
+ * whether or not there is a &lockmap_params.hash: 1 comes before 256, and -1 after 1. A
+ * struct of 8 bytes then sorts by its last field first on a little endian machine. All
+ * other keys, also those of 8 bytes in a map with %LOCKMAP_VAR_KEY, are compared by
+ * memcmp(), then by length. Batches are locked and walked in this order, and "ascending"
+ * and "larger" mean it everywhere. So a task that locks 1 and then 256 gets both, beside
+ * any batch of the two.
+ *
+ * Keys are the same if all their bytes are, padding included: clear a struct before
  * its fields are set. With %LOCKMAP_VAR_KEY a string is a key of strlen() bytes;
  * the zero at its end is not stored, so print a key with %.*s. Values are bytes as
  * well. They are aligned to LOCKMAP_VALUE_ALIGN, stay where they are while their
@@ -130,8 +141,9 @@ struct lockmap_entry;
  *	@cmp calls equal must have the same hash: a @cmp that calls different bytes
  *	equal needs a @hash as well. %NULL for a keyed hash, whose collisions an
  *	attacker cannot find
- * @cmp: order of keys: negative, 0 or positive; 0 means the same key. Batches
- *	are locked and walked in this order. %NULL for memcmp(), then length
+ * @cmp: order of keys: negative, 0 or positive; 0 means the same key. %NULL for
+ *	the order of unsigned numbers if all keys have 1, 2, 4 or 8 bytes, else for
+ *	memcmp(), then length. Keys of a map with %LOCKMAP_VAR_KEY are never numbers
  * @clone: how lockmap_get() copies a value out. %NULL for memcpy(), which needs no
  *	lock
  * @release: called with a value that is dropped: replaced or removed by a call
@@ -770,9 +782,9 @@ int lockmap_clear(struct lockmap *map);
  * @keys: the keys in any order; the same key may be there more than once
  * @n: number of keys; 0 gives an empty batch
  *
- * The keys are locked in the order of &lockmap_params.cmp, so that any number of
- * batches may overlap: all of them, or on an error none. @keys and what it points
- * to are not needed after the return::
+ * The keys are locked in ascending order, so that any number of batches may overlap:
+ * all of them, or on an error none. @keys and what it points to are not needed after the
+ * return::
  *
  *	const struct lockmap_key keys[] = { { &from, sizeof(from) }, { &to, sizeof(to) } };
  *	struct lockmap_batch *batch = lockmap_batch_lock(map, keys, ARRAY_SIZE(keys));

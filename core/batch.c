@@ -41,19 +41,21 @@ static struct lockmap_entry *lm_slot_entry(unsigned long slot)
 	return (struct lockmap_entry *)(slot & ~LM_SLOT_SHARED);
 }
 
-static __always_inline int lm_key_cmp(const struct lockmap *map, enum lm_key_kind kind,
-				      const struct lockmap_key *a, const struct lockmap_key *b)
-{
-	return kind == LM_KEY_U64 ? lm_cmp_u64(a->data, b->data) :
-				  lm_cmp(map, a->data, a->len, b->data, b->len);
-}
-
 static int lm_batch_cmp(const void *a, const void *b, const void *priv)
 {
-	const struct lockmap *map = priv;
+	const struct lockmap_key *x = *(const struct lockmap_key * const *)a;
+	const struct lockmap_key *y = *(const struct lockmap_key * const *)b;
 
-	return lm_key_cmp(map, map->key_kind, *(const struct lockmap_key * const *)a,
-			  *(const struct lockmap_key * const *)b);
+	return lm_cmp(priv, x->data, x->len, y->data, y->len);
+}
+
+/* Whether two keys are the same. */
+static __always_inline bool lm_batch_same(const struct lockmap *map, const struct lockmap_key *a,
+					  const struct lockmap_key *b)
+{
+	if (map->key_kind == LM_KEY_U64)
+		return lm_number(a->data, sizeof(u64)) == lm_number(b->data, sizeof(u64));
+	return !lm_cmp(map, a->data, a->len, b->data, b->len);
 }
 
 /* Sort few numbers by counting the smaller ones of each: no branch depends on them. */
@@ -65,7 +67,7 @@ static void lm_batch_sort_u64(const struct lockmap_key **sorted, const struct lo
 	unsigned int i, j;
 
 	for (i = 0; i < n; i++) {
-		num[i] = get_unaligned_be64(keys[i].data);
+		num[i] = lm_number(keys[i].data, sizeof(u64));
 		rank[i] = 0;
 		for (j = 0; j < i; j++) {
 			bool after = num[j] <= num[i];
@@ -254,7 +256,7 @@ static __always_inline int lm_batch_lock_sorted(struct lockmap_batch *batch, uns
 		key = keys[i];
 		if (mixed)
 			shared &= key->shared;
-		if (i + 1 < n && !lm_key_cmp(map, map->key_kind, key, keys[i + 1]))
+		if (i + 1 < n && lm_batch_same(map, key, keys[i + 1]))
 			continue;
 		if (mixed)
 			mode->shared = shared;

@@ -56,6 +56,21 @@ static __always_inline bool lm_len_ok(const struct lockmap *map, size_t len)
 	       ((map->params.flags & LOCKMAP_VAR_KEY) && len && len < map->key_len);
 }
 
+/* A key of 1, 2, 4 or 8 bytes, as a number. */
+static __always_inline u64 lm_number(const void *data, u32 len)
+{
+	switch (len) {
+	case sizeof(u8):
+		return *(const u8 *)data;
+	case sizeof(u16):
+		return get_unaligned((const u16 *)data);
+	case sizeof(u32):
+		return get_unaligned((const u32 *)data);
+	default:
+		return get_unaligned((const u64 *)data);
+	}
+}
+
 /* A key without its hash. */
 static __always_inline struct lm_key lm_key(struct lockmap *map, enum lm_key_kind kind,
 					    const void *data, u32 len)
@@ -63,9 +78,9 @@ static __always_inline struct lm_key lm_key(struct lockmap *map, enum lm_key_kin
 	struct lm_key key = { .map = map, .kind = kind, .data = data, .len = len };
 
 	if (kind == LM_KEY_U64)
-		key.num = get_unaligned((const u64 *)data);
+		key.num = lm_number(data, sizeof(u64));
 	else if (kind == LM_KEY_U32)
-		key.num = get_unaligned((const u32 *)data);
+		key.num = lm_number(data, sizeof(u32));
 	return key;
 }
 
@@ -129,20 +144,21 @@ static const u8 *lm_entry_key_rcu(const struct lockmap *map, const struct lockma
 	return lk->data;
 }
 
-/* Compare two 64-bit numbers as memcmp() compares their bytes. */
-static __always_inline int lm_cmp_u64(const void *a, const void *b)
+/* Compare two keys of @len bytes that are numbers. */
+static __always_inline int lm_cmp_numbers(const void *a, const void *b, u32 len)
 {
-	u64 x = get_unaligned_be64(a), y = get_unaligned_be64(b);
+	u64 x = lm_number(a, len), y = lm_number(b, len);
 
 	return (x > y) - (x < y);
 }
 
+/* The order of keys. */
 static int lm_cmp(const struct lockmap *map, const void *a, u32 a_len, const void *b, u32 b_len)
 {
-	if (map->key_kind == LM_KEY_U64)
-		return lm_cmp_u64(a, b);
 	if (map->params.cmp)
 		return lm_call_cmp(map, a, a_len, b, b_len);
+	if (map->is_number)
+		return lm_cmp_numbers(a, b, map->key_len);
 	return memcmp(a, b, min(a_len, b_len)) ?: (a_len > b_len) - (a_len < b_len);
 }
 

@@ -58,11 +58,12 @@ static void lm_set_layout(struct lockmap *map)
 	unsigned int align;
 
 	map->key_len = p->key_len;
+	map->is_number = !var && !p->cmp && p->key_len <= sizeof(u64) && is_power_of_2(p->key_len);
 	if (var && p->key_len > LM_INLINE_KEY)
 		map->key_kind = LM_KEY_LONG;
 	else if (p->cmp)
 		map->key_kind = LM_KEY_CUSTOM;
-	else if (var || p->hash || (p->key_len != sizeof(u64) && p->key_len != sizeof(u32)))
+	else if (!map->is_number || p->hash || p->key_len < sizeof(u32))
 		map->key_kind = LM_KEY_BYTES;
 	else
 		map->key_kind = p->key_len == sizeof(u64) ? LM_KEY_U64 : LM_KEY_U32;

@@ -156,6 +156,7 @@ struct lm_cpu {
  * @key_kind: how keys are compared
  * @key_len: length of keys, or of the longest
  * @key_offset: where the key is in &lockmap_entry.data
+ * @is_number: keys sort as unsigned numbers
  * @plain_value: values are short, and are copied without @clone
  * @hash_key: secret
  * @params: as given, with defaults filled in
@@ -184,6 +185,7 @@ struct lockmap {
 	enum lm_key_kind key_kind;
 	u32 key_len;
 	u32 key_offset;
+	bool is_number;
 	bool plain_value;
 	struct lm_hash_key hash_key;
 	struct lockmap_params params;

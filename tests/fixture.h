@@ -49,6 +49,7 @@ extern struct kunit_suite lmtest_create_suite;
 extern struct kunit_suite lmtest_absent_suite;
 extern struct kunit_suite lmtest_value_suite;
 extern struct kunit_suite lmtest_key_suite;
+extern struct kunit_suite lmtest_order_suite;
 extern struct kunit_suite lmtest_callback_suite;
 extern struct kunit_suite lmtest_hash_suite;
 extern struct kunit_suite lmtest_exclusion_suite;
@@ -240,18 +241,18 @@ static inline void expect_told_begin(const char *text)
 }
 
 /*
- * Keys by number. They are big endian, so that lockmap's order of keys, in which
- * a task has to lock them one by one, is the order of their numbers.
+ * Keys by number: lockmap's order of keys, in which a task has to lock them one by one,
+ * is that of their numbers.
  */
 
 static inline u64 key_of(u64 n)
 {
-	return get_unaligned_be64(&n);
+	return n;
 }
 
 static inline u64 nr_of(const void *key)
 {
-	return get_unaligned_be64(key);
+	return get_unaligned((const u64 *)key);
 }
 
 static inline struct lockmap_entry *lock_nr(struct lockmap *map, u64 n)

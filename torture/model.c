@@ -108,10 +108,23 @@ static int lmt_cmp_reverse(const void *a, size_t a_len, const void *b, size_t b_
 	return ret;
 }
 
+/* A key of fixed length, in a map without cmp: it has 4 or 8 bytes. */
+static u64 lmt_number(const struct lmt_key *key)
+{
+	u32 n32;
+	u64 n64;
+
+	memcpy(&n32, key->data, sizeof(n32));
+	memcpy(&n64, key->data, sizeof(n64));
+	return key->len == sizeof(n32) ? n32 : n64;
+}
+
 int lmt_cmp(const struct lmt_map *m, const struct lmt_key *x, const struct lmt_key *y)
 {
 	if (m->params.cmp)
 		return m->params.cmp(x->data, x->len, y->data, y->len, m->params.priv);
+	if (!(m->params.flags & LOCKMAP_VAR_KEY))
+		return lmt_number(x) < lmt_number(y) ? -1 : lmt_number(x) > lmt_number(y);
 	return memcmp(x->data, y->data, min(x->len, y->len)) ?: (int)x->len - (int)y->len;
 }
 

@@ -76,11 +76,6 @@ typedef unsigned int gfp_t;
 #define get_unaligned(ptr)	(as_packed(ptr)->x)
 #define put_unaligned(n, ptr)	(as_packed(ptr)->x = (n))
 
-static inline u64 get_unaligned_be64(const void *ptr)
-{
-	return __builtin_bswap64(get_unaligned((const u64 *)ptr));
-}
-
 /* Hashes: the constant of linux/hash.h. No model asks for SipHash. A model may hash addresses. */
 #define GOLDEN_RATIO_64		0x61C8864680B583EBull
 #define hash_32(n, bits)	(n)
