@@ -277,7 +277,7 @@ void lockmap_destroy(struct lockmap *map);
  * ERR_PTR(-EDEADLK) when the caller holds the key already, or when its wait is the
  * one that is refused in a cycle of tasks that wait for each other.
  */
-struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check lockmap_lock(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_lock_interruptible() - lock a key, waiting until it is free or a signal comes
@@ -288,7 +288,8 @@ struct lockmap_entry *lockmap_lock(struct lockmap *map, const void *key, size_t 
  * Context: Process context. May sleep.
  * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_lock_interruptible(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_lock_killable() - lock a key, waiting until it is free or the task is killed
@@ -299,7 +300,8 @@ struct lockmap_entry *lockmap_lock_interruptible(struct lockmap *map, const void
  * Context: Process context. May sleep.
  * Return: as lockmap_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_lock_killable(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_lock_timeout() - lock a key, waiting for a limited time
@@ -313,8 +315,8 @@ struct lockmap_entry *lockmap_lock_killable(struct lockmap *map, const void *key
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_lock(), and ERR_PTR(-ETIMEDOUT).
  */
-struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len,
-					   unsigned long timeout);
+struct lockmap_entry * __must_check
+lockmap_lock_timeout(struct lockmap *map, const void *key, size_t len, unsigned long timeout);
 
 /**
  * lockmap_trylock() - lock a key if it is free
@@ -332,7 +334,8 @@ struct lockmap_entry *lockmap_lock_timeout(struct lockmap *map, const void *key,
  * Return: the entry, locked; ERR_PTR(-EBUSY) when the key is held, also when the
  * caller holds it; ERR_PTR(-EINVAL) for a wrong @len or a %NULL; ERR_PTR(-ENOMEM).
  */
-struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_trylock(struct lockmap *map, const void *key, size_t len);
 
 /**
  * lockmap_entry_alloc() - allocate the memory that locking a key may need
@@ -346,8 +349,8 @@ struct lockmap_entry *lockmap_trylock(struct lockmap *map, const void *key, size
  * ERR_PTR(-EINVAL) for a wrong @len, a %NULL or a refused @gfp (see
  * &lockmap_params.gfp); ERR_PTR(-ENOMEM).
  */
-struct lockmap_entry *lockmap_entry_alloc(struct lockmap *map, const void *key, size_t len,
-					  gfp_t gfp);
+struct lockmap_entry * __must_check
+lockmap_entry_alloc(struct lockmap *map, const void *key, size_t len, gfp_t gfp);
 
 /**
  * lockmap_entry_free() - give back an entry that was not used
@@ -374,7 +377,8 @@ void lockmap_entry_free(struct lockmap_entry *new);
  * @new is %NULL, an error pointer (which is returned as it is), or of another
  * map.
  */
-struct lockmap_entry *lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new);
+struct lockmap_entry * __must_check
+lockmap_lock_prealloc(struct lockmap *map, struct lockmap_entry *new);
 
 /**
  * lockmap_unlock() - unlock a key
@@ -792,8 +796,8 @@ int lockmap_clear(struct lockmap *map);
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the batch, for lockmap_batch_unlock(); errors as lockmap_lock().
  */
-struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockmap_key *keys,
-					 unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_lock(struct lockmap *map, const struct lockmap_key *keys, unsigned int n);
 
 /**
  * lockmap_batch_lock_interruptible() - lock many keys, or none when a signal comes
@@ -804,9 +808,9 @@ struct lockmap_batch *lockmap_batch_lock(struct lockmap *map, const struct lockm
  * Context: Process context. May sleep.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
-						       const struct lockmap_key *keys,
-						       unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_lock_interruptible(struct lockmap *map, const struct lockmap_key *keys,
+				 unsigned int n);
 
 /**
  * lockmap_batch_lock_killable() - lock many keys, or none when the task is killed
@@ -817,8 +821,8 @@ struct lockmap_batch *lockmap_batch_lock_interruptible(struct lockmap *map,
  * Context: Process context. May sleep.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-EINTR).
  */
-struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
-						  const struct lockmap_key *keys, unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_lock_killable(struct lockmap *map, const struct lockmap_key *keys, unsigned int n);
 
 /**
  * lockmap_batch_lock_timeout() - lock many keys, or none when the time is up
@@ -830,9 +834,9 @@ struct lockmap_batch *lockmap_batch_lock_killable(struct lockmap *map,
  * Context: Process context. May sleep, uninterruptibly.
  * Return: as lockmap_batch_lock(), and ERR_PTR(-ETIMEDOUT).
  */
-struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
-						 const struct lockmap_key *keys, unsigned int n,
-						 unsigned long timeout);
+struct lockmap_batch * __must_check
+lockmap_batch_lock_timeout(struct lockmap *map, const struct lockmap_key *keys, unsigned int n,
+			   unsigned long timeout);
 
 /**
  * lockmap_batch_trylock() - lock many keys if all are free
@@ -843,8 +847,8 @@ struct lockmap_batch *lockmap_batch_lock_timeout(struct lockmap *map,
  * Context: As lockmap_trylock(). Never sleeps.
  * Return: the batch; errors as lockmap_trylock().
  */
-struct lockmap_batch *lockmap_batch_trylock(struct lockmap *map, const struct lockmap_key *keys,
-					    unsigned int n);
+struct lockmap_batch * __must_check
+lockmap_batch_trylock(struct lockmap *map, const struct lockmap_key *keys, unsigned int n);
 
 /**
  * lockmap_batch_unlock() - unlock all keys of a batch, and free it
@@ -869,7 +873,8 @@ void lockmap_batch_unlock(struct lockmap_batch *batch);
  * Context: Any that may hold the batch.
  * Return: the entry; %NULL when the batch does not have the key, or shares it.
  */
-struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const void *key, size_t len);
+struct lockmap_entry * __must_check
+lockmap_batch_entry(struct lockmap_batch *batch, const void *key, size_t len);
 
 /**
  * lockmap_batch_entry_shared() - find an entry of a batch by its key, to be read
@@ -881,8 +886,8 @@ struct lockmap_entry *lockmap_batch_entry(struct lockmap_batch *batch, const voi
  * Return: the entry, whether it is shared or not, for lockmap_entry_key() and
  * lockmap_entry_value_shared(); %NULL when the batch does not have the key.
  */
-const struct lockmap_entry *lockmap_batch_entry_shared(struct lockmap_batch *batch,
-						       const void *key, size_t len);
+const struct lockmap_entry * __must_check
+lockmap_batch_entry_shared(struct lockmap_batch *batch, const void *key, size_t len);
 
 /* The first slot from the @i-th on whose entry is not shared. */
 static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batch, unsigned int i)
@@ -932,9 +937,9 @@ static inline unsigned int __lockmap_batch_skip(const struct lockmap_batch *batc
  *
  * and CLASS(lockmap_batch_lock, batch)(map, keys, n) for a batch. There are classes
  * for lockmap_lock(), _interruptible() and _killable(), lockmap_trylock(), those
- * that share a key, and the same for batches. __free() serves the rest, and the
- * maps, entries and batches of DEFINE_LOCKMAP(). Take the entry out with
- * no_free_ptr() before it is unlocked early, returned or disowned.
+ * that share a key, and the same for batches. __free() serves the rest. The functions
+ * of DEFINE_LOCKMAP() have classes as well: CLASS(inodes_lock, entry)(map, &ino). Take
+ * the entry out with no_free_ptr() before it is unlocked early, returned or disowned.
  */
 DEFINE_FREE(lockmap_destroy, struct lockmap *, lockmap_destroy(_T))
 DEFINE_FREE(lockmap_entry_free, struct lockmap_entry *, lockmap_entry_free(_T))

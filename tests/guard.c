@@ -148,6 +148,69 @@ static int freed_new(struct lockmap *map, u64 n)
 	return -EBUSY;
 }
 
+/* The same of a map with types. */
+DEFINE_LOCKMAP(typed, u64, u64);
+
+#define TYPED_GUARD(func)								\
+static int guarded_typed_##func(struct lockmap *map, u64 n)				\
+{											\
+	u64 key = key_of(n);								\
+											\
+	CLASS(typed_##func, entry)((struct typed *)map, &key);				\
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);			\
+}
+
+#define TYPED_BATCH_GUARD(func)								\
+static int guarded_typed_##func(struct lockmap *map, u64 n)				\
+{											\
+	u64 key = key_of(n);								\
+	struct typed_batch_key keys[] = { typed_batch_key(&key) };			\
+											\
+	CLASS(typed_##func, batch)((struct typed *)map, keys, ARRAY_SIZE(keys));	\
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);			\
+}
+
+TYPED_GUARD(lock)
+TYPED_GUARD(lock_interruptible)
+TYPED_GUARD(lock_killable)
+TYPED_GUARD(trylock)
+TYPED_GUARD(lock_shared)
+TYPED_GUARD(lock_shared_interruptible)
+TYPED_GUARD(lock_shared_killable)
+TYPED_GUARD(trylock_shared)
+TYPED_BATCH_GUARD(batch_lock)
+TYPED_BATCH_GUARD(batch_lock_interruptible)
+TYPED_BATCH_GUARD(batch_lock_killable)
+TYPED_BATCH_GUARD(batch_trylock)
+
+static int freed_typed_lock(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct typed_entry *entry __free(typed_unlock) =
+		typed_lock_timeout((struct typed *)map, &key, 1);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int freed_typed_lock_shared(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	const struct typed_entry *entry __free(typed_unlock_shared) =
+		typed_lock_shared_timeout((struct typed *)map, &key, 1);
+
+	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
+}
+
+static int freed_typed_batch(struct lockmap *map, u64 n)
+{
+	u64 key = key_of(n);
+	struct typed_batch_key keys[] = { typed_batch_key(&key) };
+	struct typed_batch *batch __free(typed_batch_unlock) =
+		typed_batch_lock_timeout((struct typed *)map, keys, ARRAY_SIZE(keys), 1);
+
+	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
+}
+
 static void locks_end_with_the_scope(struct kunit *test)
 {
 	static const struct {
@@ -170,6 +233,21 @@ static void locks_end_with_the_scope(struct kunit *test)
 		{ guarded_batch_trylock, -EBUSY },
 		{ freed_batch, -EDEADLK },
 		{ freed_new, -EDEADLK },
+		{ guarded_typed_lock, -EDEADLK },
+		{ guarded_typed_lock_interruptible, -EDEADLK },
+		{ guarded_typed_lock_killable, -EDEADLK },
+		{ guarded_typed_trylock, -EBUSY },
+		{ guarded_typed_lock_shared, -EDEADLK },
+		{ guarded_typed_lock_shared_interruptible, -EDEADLK },
+		{ guarded_typed_lock_shared_killable, -EDEADLK },
+		{ guarded_typed_trylock_shared, -EBUSY },
+		{ guarded_typed_batch_lock, -EDEADLK },
+		{ guarded_typed_batch_lock_interruptible, -EDEADLK },
+		{ guarded_typed_batch_lock_killable, -EDEADLK },
+		{ guarded_typed_batch_trylock, -EBUSY },
+		{ freed_typed_lock, -EDEADLK },
+		{ freed_typed_lock_shared, -EDEADLK },
+		{ freed_typed_batch, -EDEADLK },
 	};
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_entry *entry;
@@ -210,6 +288,11 @@ static void inner_scopes(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, IS_ERR_OR_NULL(own));
 		if (!IS_ERR_OR_NULL(own))
 			KUNIT_EXPECT_EQ(test, insert_nr(own, 1, 0), 0);
+	}
+	{
+		struct typed *own __free(typed_destroy) = typed_create(NULL);
+
+		KUNIT_EXPECT_FALSE(test, IS_ERR_OR_NULL(own));
 	}
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * The typed interface: every function that DEFINE_LOCKMAP() makes, once
+ * The typed interface: every function that DEFINE_LOCKMAP() and DEFINE_LOCKMAP_SET() make,
+ * once. Scope guards are in guard.c, what does not compile in refused.c
  */
+#include <linux/align.h>
 #include <linux/cleanup.h>
-#include <linux/string.h>
 
 #include "fixture.h"
 
@@ -11,10 +12,8 @@ struct point {
 	u32 x, y;
 };
 
-struct nothing { };
-
 DEFINE_LOCKMAP(points, u32, struct point);
-DEFINE_LOCKMAP(numbers, u64, struct nothing);
+DEFINE_LOCKMAP_SET(numbers, u64);
 
 KUNIT_DEFINE_ACTION_WRAPPER(destroy_points, points_destroy, struct points *);
 KUNIT_DEFINE_ACTION_WRAPPER(destroy_numbers, numbers_destroy, struct numbers *);
@@ -106,7 +105,7 @@ static void shared_and_async(struct kunit *test)
 	struct points *map = points_create(NULL);
 	const struct points_entry *shared, *other;
 	struct point in = { 1, 2 };
-	struct points_key keys[2];
+	struct points_batch_key keys[2];
 	struct points_batch *batch;
 	struct points_entry *entry;
 	u32 raw[] = { 7, 8 };
@@ -142,8 +141,8 @@ static void shared_and_async(struct kunit *test)
 	points_unlock(entry);
 	KUNIT_EXPECT_NULL(test, req.granted);
 
-	keys[0] = points_key_shared(&raw[0]);
-	keys[1] = points_key(&raw[1]);
+	keys[0] = points_batch_key_shared(&raw[0]);
+	keys[1] = points_batch_key(&raw[1]);
 	batch = points_batch_lock(map, keys, 2);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
 	KUNIT_EXPECT_NULL(test, points_batch_nth(batch, 0));
@@ -160,7 +159,7 @@ static void shared_and_async(struct kunit *test)
 
 static int guarded_point_shared(struct points *map, u32 key)
 {
-	const struct points_entry *entry __free(lockmap_unlock_shared) =
+	const struct points_entry *entry __free(points_unlock_shared) =
 		points_trylock_shared(map, &key);
 
 	return IS_ERR(entry) ? PTR_ERR(entry) : points_entry_value_shared(entry)->x;
@@ -188,15 +187,15 @@ static void expect_point_batch(struct kunit *test, struct points_batch *batch)
 
 static int guarded_point(struct points *map, u32 key)
 {
-	struct points_entry *entry __free(lockmap_unlock) = points_trylock(map, &key);
+	struct points_entry *entry __free(points_unlock) = points_trylock(map, &key);
 
 	return IS_ERR(entry) ? PTR_ERR(entry) : points_entry_value(entry)->x;
 }
 
 static int guarded_points(struct points *map, u32 key)
 {
-	struct points_key keys[] = { points_key(&key) };
-	struct points_batch *batch __free(lockmap_batch_unlock) =
+	struct points_batch_key keys[] = { points_batch_key(&key) };
+	struct points_batch *batch __free(points_batch_unlock) =
 		points_batch_trylock(map, keys, 1);
 
 	return IS_ERR(batch) ? PTR_ERR(batch) : guarded_point(map, key);
@@ -204,7 +203,7 @@ static int guarded_points(struct points *map, u32 key)
 
 static void scope_guards(struct kunit *test)
 {
-	struct points *map __free(lockmap_destroy) = points_create(NULL);
+	struct points *map __free(points_destroy) = points_create(NULL);
 	struct point in = { 3, 4 };
 	u32 key = 7;
 
@@ -224,12 +223,12 @@ static void batches_and_walks(struct kunit *test)
 	struct lockmap_params params = { .nr_shards = 2, .key_len = 1, .value_len = 1 };
 	struct points *map = points_create(&params);
 	u32 raw[] = { 3, 1, 2, 3 }, sum = 0, limit = 6;
-	struct points_key keys[ARRAY_SIZE(raw)];
+	struct points_batch_key keys[ARRAY_SIZE(raw)];
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_points, map), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(raw); i++)
-		keys[i] = points_key(&raw[i]);
+		keys[i] = points_batch_key(&raw[i]);
 	expect_point_batch(test, points_batch_lock(map, keys, 4));
 	expect_point_batch(test, points_batch_lock_interruptible(map, keys, 4));
 	expect_point_batch(test, points_batch_lock_killable(map, keys, 4));
@@ -249,24 +248,94 @@ static void batches_and_walks(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, points_is_empty(map));
 }
 
-static void values_of_no_bytes(struct kunit *test)
+static int sum_numbers(const u64 *key, void *arg)
+{
+	*(u64 *)arg += *key;
+	return 0;
+}
+
+static bool keep_number(const u64 *key, void *arg)
+{
+	return *key != *(u64 *)arg;
+}
+
+/* A set has keys, and no values. */
+static void members_of_a_set(struct kunit *test)
 {
 	struct numbers *set = numbers_create(NULL);
+	const struct numbers_entry *shared;
+	struct numbers_batch_key keys[2];
+	struct numbers_batch *batch;
 	struct numbers_entry *entry;
-	u64 key = 1;
+	u64 raw[] = { 1, 256 }, sum = 0;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, set);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_numbers, set), 0);
-	KUNIT_EXPECT_EQ(test, numbers_insert(set, &key, NULL, NULL), 0);
-	KUNIT_EXPECT_EQ(test, numbers_insert(set, &key, NULL, NULL), 1);
-	KUNIT_EXPECT_TRUE(test, numbers_contains(set, &key));
-	entry = numbers_lock(set, &key);
+	KUNIT_EXPECT_EQ(test, numbers_insert(set, &raw[0]), 0);
+	KUNIT_EXPECT_EQ(test, numbers_insert(set, &raw[0]), 1);
+	KUNIT_EXPECT_TRUE(test, numbers_contains(set, &raw[0]));
+	KUNIT_EXPECT_EQ(test, numbers_remove(set, &raw[0]), 0);
+	KUNIT_EXPECT_EQ(test, numbers_remove(set, &raw[0]), -ENOENT);
+
+	entry = numbers_lock(set, &raw[0]);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
-	KUNIT_EXPECT_NOT_NULL(test, numbers_entry_value(entry));
-	KUNIT_EXPECT_TRUE(test, numbers_entry_remove(entry, NULL));
-	KUNIT_EXPECT_NULL(test, numbers_entry_value(entry));
-	numbers_unlock(entry);
-	KUNIT_EXPECT_FALSE(test, numbers_contains(set, &key));
+	KUNIT_EXPECT_EQ(test, *numbers_entry_key(entry), raw[0]);
+	KUNIT_EXPECT_FALSE(test, numbers_entry_contains(entry));
+	KUNIT_EXPECT_FALSE(test, numbers_entry_remove(entry));
+	KUNIT_EXPECT_FALSE(test, numbers_entry_insert(entry));
+	KUNIT_EXPECT_TRUE(test, numbers_entry_insert(entry));
+	KUNIT_EXPECT_TRUE(test, numbers_entry_contains(entry));
+	shared = numbers_downgrade(entry);
+	KUNIT_EXPECT_TRUE(test, numbers_entry_contains(shared));
+	numbers_unlock_shared(shared);
+
+	keys[0] = numbers_batch_key(&raw[1]);
+	keys[1] = numbers_batch_key(&raw[0]);
+	batch = numbers_batch_lock(set, keys, 2);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
+	KUNIT_EXPECT_TRUE(test, numbers_entry_contains(numbers_batch_nth(batch, 0)));
+	KUNIT_EXPECT_FALSE(test, numbers_entry_insert(numbers_batch_nth(batch, 1)));
+	numbers_batch_unlock(batch);
+
+	KUNIT_EXPECT_EQ(test, numbers_len(set), 2);
+	KUNIT_EXPECT_EQ(test, numbers_for_each(set, sum_numbers, &sum), 0);
+	KUNIT_EXPECT_EQ(test, sum, 257);
+	KUNIT_EXPECT_EQ(test, numbers_retain(set, keep_number, &raw[0]), 0);
+	KUNIT_EXPECT_FALSE(test, numbers_contains(set, &raw[0]));
+	KUNIT_EXPECT_EQ(test, numbers_clear(set), 0);
+	KUNIT_EXPECT_TRUE(test, numbers_is_empty(set));
+}
+
+/* The author's own key struct, named as everyone would. Keys are as aligned as their type. */
+struct blocks_key {
+	u64 device;
+	u32 block;
+	u32 part;
+};
+
+DEFINE_LOCKMAP(blocks, struct blocks_key, u8);
+
+KUNIT_DEFINE_ACTION_WRAPPER(destroy_blocks, blocks_destroy, struct blocks *);
+
+static void own_key_struct(struct kunit *test)
+{
+	/* The length of keys is the struct's, whatever the parameters say. */
+	struct blocks *map = blocks_create(&(struct lockmap_params) {
+		.flags = LOCKMAP_VAR_KEY, .key_len = 3,
+	});
+	struct blocks_key key = { .device = 1, .block = 2, .part = 3 };
+	struct blocks_entry *entry;
+	u8 value = 5;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_blocks, map), 0);
+	KUNIT_EXPECT_EQ(test, blocks_insert(map, &key, &value, NULL), 0);
+	entry = blocks_lock(map, &key);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
+	KUNIT_EXPECT_EQ(test, blocks_entry_key(entry)->part, 3);
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)blocks_entry_key(entry),
+					   __alignof__(struct blocks_key)));
+	blocks_unlock(entry);
 }
 
 static struct kunit_case typed_cases[] = {
@@ -274,7 +343,8 @@ static struct kunit_case typed_cases[] = {
 	KUNIT_CASE(shared_and_async),
 	KUNIT_CASE(batches_and_walks),
 	KUNIT_CASE(scope_guards),
-	KUNIT_CASE(values_of_no_bytes),
+	KUNIT_CASE(members_of_a_set),
+	KUNIT_CASE(own_key_struct),
 	{}
 };
 

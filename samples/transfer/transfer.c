@@ -26,7 +26,7 @@ static struct accounts *accounts;
 
 /* An audit locks every account. */
 static u32 numbers[NR_ACCOUNTS];
-static struct accounts_key everybody[NR_ACCOUNTS];
+static struct accounts_batch_key everybody[NR_ACCOUNTS];
 
 static unsigned int delay_ms;
 module_param(delay_ms, uint, 0644);
@@ -50,7 +50,9 @@ static void midway(void)
  */
 static int transfer(u32 from, u32 to, u64 amount)
 {
-	const struct accounts_key keys[] = { accounts_key(&from), accounts_key(&to) };
+	const struct accounts_batch_key keys[] = {
+		accounts_batch_key(&from), accounts_batch_key(&to),
+	};
 	struct accounts_batch *batch;
 	u64 *payer, *payee;
 	int err = 0;
@@ -151,7 +153,7 @@ static int open_accounts(void)
 		if (err < 0)
 			return err;
 		numbers[i] = i;
-		everybody[i] = accounts_key(&numbers[i]);
+		everybody[i] = accounts_batch_key(&numbers[i]);
 	}
 	return 0;
 }
