@@ -232,6 +232,21 @@ static void locks_end_with_the_scope(struct kunit *test)
 		{ guarded_batch_trylock, -EBUSY },
 		{ freed_batch, -EDEADLK },
 		{ freed_prealloc, -EDEADLK },
+		{ guarded_typed_lock, -EDEADLK },
+		{ guarded_typed_lock_interruptible, -EDEADLK },
+		{ guarded_typed_lock_killable, -EDEADLK },
+		{ guarded_typed_trylock, -EBUSY },
+		{ guarded_typed_lock_shared, -EDEADLK },
+		{ guarded_typed_lock_shared_interruptible, -EDEADLK },
+		{ guarded_typed_lock_shared_killable, -EDEADLK },
+		{ guarded_typed_trylock_shared, -EBUSY },
+		{ guarded_typed_batch_lock, -EDEADLK },
+		{ guarded_typed_batch_lock_interruptible, -EDEADLK },
+		{ guarded_typed_batch_lock_killable, -EDEADLK },
+		{ guarded_typed_batch_trylock, -EBUSY },
+		{ freed_typed_lock, -EDEADLK },
+		{ freed_typed_lock_shared, -EDEADLK },
+		{ freed_typed_batch, -EDEADLK },
 	};
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_entry *entry;

@@ -42,7 +42,8 @@ static void keys_and_entries(struct kunit *test)
 	struct point in = { 1, 2 }, out = { };
 	struct lockmap_prealloc *pre;
 	struct points_entry *entry;
-	u32 key = 7;
+	u32 key = 7, absent = 8;
+	struct point *point;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, map);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, destroy_points, map), 0);
@@ -66,6 +67,13 @@ static void keys_and_entries(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pre);
 	expect_point_lock(test, points_lock_prealloc(map, &key, &pre), 7);
 	points_prealloc_free(pre);
+	expect_point_lock(test, points_lock_present(map, &key), 7);
+	expect_point_lock(test, points_lock_present_killable(map, &key), 7);
+	expect_point_lock(test, points_trylock_present(map, &key), 7);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(points_lock_present(map, &absent)), -ENOENT);
+	KUNIT_EXPECT_EQ(test, points_tryget(map, &key, &out), 0);
+	KUNIT_EXPECT_EQ(test, out.y, 2);
+	KUNIT_EXPECT_EQ(test, points_tryget(map, &absent, NULL), -ENOENT);
 
 	entry = points_lock(map, &key);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
@@ -76,8 +84,19 @@ static void keys_and_entries(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, points_entry_remove(entry, &out));
 	KUNIT_EXPECT_EQ(test, out.x, 5);
 	KUNIT_EXPECT_EQ(test, points_entry_get_or_insert(entry, &in)->x, 5);
+	point = points_entry_value(entry);
 	points_entry_disown(entry);
 	points_unlock(entry);
+
+	/* From the value back to its entry */
+	KUNIT_EXPECT_PTR_EQ(test, points_value_entry(point), entry);
+	KUNIT_EXPECT_EQ(test, points_entry_lock(entry), 0);
+	points_unlock(entry);
+	KUNIT_EXPECT_EQ(test, points_entry_lock_killable(entry), 0);
+	points_unlock(entry);
+	KUNIT_EXPECT_EQ(test, points_entry_lock_timeout(entry, HZ), 0);
+	KUNIT_EXPECT_FALSE(test, points_entry_trylock(entry));
+	expect_point_lock(test, entry, 7);
 
 	KUNIT_EXPECT_EQ(test, points_remove(map, &key, &out), 0);
 	KUNIT_EXPECT_EQ(test, out.x, 5);
