@@ -114,6 +114,26 @@ static void reference_twice(void)
 	use_reference();
 }
 
+/* A value that is read without waiting. */
+static noinline void tryget_a(void)
+{
+	u64 value[2] = {}, number = 0;
+	int err = lockmap_tryget(&the_map, &number, sizeof(number), value);
+
+	ex_assert(!err || err == -ENOENT || err == -EBUSY, "an error of tryget");
+	if (!err) {
+		ex_assert(value[0] >> 8 == number, "read another key's value");
+		ex_assert((value[0] & 0xff) == value[1], "read halves of two values");
+	}
+}
+
+static void put_a_drop_put_c(void)
+{
+	put(0, 1);
+	drop(0);
+	put(2, 2);
+}
+
 static void use_a(void)
 {
 	use(0, &lm_wait_forever);
@@ -149,6 +169,8 @@ const struct model models[] = {
 		  .init = init_idle, .body = { perhaps_a, put_a_drop_c, shrink }),
 	MAP_MODEL("map-present-first", "two tasks lock A while it gets its first value",
 		  .body = { perhaps_a, hold_put_a, perhaps_a }),
+	MAP_MODEL("map-tryget", "a value is read without waiting, and its memory is reused",
+		  .init = init_idle, .body = { put_a_drop_put_c, tryget_a, shrink }),
 	MAP_MODEL("map-reference", "the entry of A is locked by its address, and by its key",
 		  .init = init_chain, .body = { reference_twice, use_a, shrink_use_b }),
 	MAP_MODEL("map-reference-try", "the same with a trylock",
