@@ -31,6 +31,7 @@
  * struct lm_cursor - where a walk is; on the stack of the walking task
  * @mask: the walk finds entries whose word, under this mask, ...
  * @want: ... has exactly these bits; or any bit of the mask, if this is 0
+ * @shard: the shard that it is in
  * @pos: the reversed hash to go on with; 2^32 at the end
  * @end: where the buckets end that are looked at now
  * @after_key: of the keys with the hash @pos, only those after @key are left
@@ -42,6 +43,7 @@
 struct lm_cursor {
 	u64 mask;
 	u64 want;
+	const struct lm_shard *shard;
 	u64 pos;
 	u64 end;
 	bool after_key;
@@ -97,14 +99,14 @@ static bool lm_is_next(const struct lockmap *map, const struct lm_cursor *cursor
 	return lm_cmp(map, data, len, other, other_len) < 0;
 }
 
-static void lm_scan_bucket(const struct lockmap *map, const struct lm_cursor *cursor,
+static void lm_scan_bucket(struct lockmap *map, const struct lm_cursor *cursor,
 			   const struct bucket_table *tbl, u32 hash, struct lm_candidate *best)
 {
 	struct rhash_lock_head __rcu *const *bucket = rht_bucket(tbl, hash & (tbl->size - 1));
 	const struct lm_candidate before = *best;
 	struct lockmap_entry *entry;
 	struct rhash_head *node;
-	u64 word, pos;
+	u64 word;
 
 	do {
 		*best = before;
@@ -115,16 +117,19 @@ static void lm_scan_bucket(const struct lockmap *map, const struct lm_cursor *cu
 			if (!(word & cursor->mask) ||
 			    (cursor->want && (word & cursor->mask) != cursor->want))
 				continue;
-			pos = bitrev32(READ_ONCE(entry->hash));
-			/* lm_cursor_take() finds out if it changed meanwhile. */
-			if (data_race(lm_is_next(map, cursor, best, entry, pos)))
-				*best = (struct lm_candidate) { entry, word, pos };
+			hash = READ_ONCE(entry->hash);
+			/* The memory may be that of an entry in another shard by now. */
+			if (lm_shard(map, hash) != cursor->shard)
+				continue;
+			/* lm_cursor_take() finds out if the key changed meanwhile. */
+			if (data_race(lm_is_next(map, cursor, best, entry, bitrev32(hash))))
+				*best = (struct lm_candidate) { entry, word, bitrev32(hash) };
 		}
 	} while (unlikely(node != RHT_NULLS_MARKER(bucket)));
 }
 
 /* Look at the buckets of one table from the cursor on, up to its end or the first candidate. */
-static void lm_scan_table(const struct lockmap *map, const struct lm_cursor *cursor,
+static void lm_scan_table(struct lockmap *map, const struct lm_cursor *cursor,
 			  const struct bucket_table *tbl, struct lm_candidate *best)
 {
 	unsigned int shift = 32 - ilog2(tbl->size);
@@ -147,7 +152,7 @@ static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
 	data = lm_entry_key_rcu(map, best->entry, &len);
 	/* If it changes meanwhile, so does the version. */
 	data_race(memcpy(cursor->next, data, len));
-	/* (E) the key before the word again; pairs with lm_entry_new(). */
+	/* (E) the key before the word again; pairs with lm_entry_set_key(). */
 	smp_rmb();
 	if ((atomic64_read(&best->entry->lock.word) ^ best->word) & (LM_VERSION | LM_DEAD))
 		return false;
@@ -159,7 +164,7 @@ static bool lm_cursor_take(const struct lockmap *map, struct lm_cursor *cursor,
 }
 
 /* Move the cursor to the next key of a shard. Return: false when there is none. */
-static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
+static bool lm_cursor_next(struct lockmap *map, struct lm_shard *shard,
 			   struct lm_cursor *cursor)
 {
 	struct rhashtable *table = &shard->table;
@@ -168,6 +173,7 @@ static bool lm_cursor_next(const struct lockmap *map, struct lm_shard *shard,
 	unsigned int shift;
 	bool found = false;
 
+	cursor->shard = shard;
 	while (!found && cursor->pos <= U32_MAX) {
 		best.entry = NULL;
 		rcu_read_lock();

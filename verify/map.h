@@ -39,6 +39,25 @@ static bool lm_note_link(const struct lm_waiter *waiter)
 
 #include "core/turnstile.c"
 #include "core/wait.c"
+
+static bool page_there __world;
+static u8 pages_refused __world;
+
+/* Return: the bucket; or NULL when there is no page for it, which happens twice at most. */
+static inline struct rhash_lock_head **rht_bucket_insert(struct rhashtable *table,
+							 struct bucket_table *tbl, u32 hash)
+{
+	if (tbl != nested_table || READ_ONCE(page_there))
+		return &tbl->head[hash];
+	if (pages_refused < 2 && !ex_choose(2)) {
+		pages_refused++;
+		return READ_ONCE(page_there) ? &tbl->head[hash] : NULL;
+	}
+	ex_step("gets a page");
+	page_there = true;
+	return &tbl->head[hash];
+}
+
 #include "core/table.c"
 #include "core/value.c"
 
@@ -52,12 +71,16 @@ static bool lm_note_link(const struct lm_waiter *waiter)
 #include "core/get.c"
 
 #define NR_KEYS		3
+#ifndef NR_SHARDS
+#define NR_SHARDS	1
+#define HASH_OF(key)	((key) & 1)
+#endif
 #define BUCKET_BITS	1
 
 /* Constant. */
 static struct {
 	struct lockmap map;
-	struct lm_shard shard;
+	struct lm_shard shard[NR_SHARDS];
 } model_map;
 #define the_map	model_map.map
 static_assert(offsetof(struct lockmap, shards) == sizeof(struct lockmap));
@@ -83,7 +106,7 @@ static const struct lm_wait_mode lm_wait_timed_nap = {
 	.state = TASK_UNINTERRUPTIBLE, .timed = true, .deadline = 2,
 };
 
-/* Keys are numbers; their lowest bit is the bucket. */
+/* Keys are numbers; their lowest bit is the bucket, unless a model says otherwise. */
 static u64 key_of(const struct lockmap_entry *entry)
 {
 	return *(const u64 *)(entry->data + VALUE_LEN);
@@ -93,7 +116,7 @@ static struct lm_key key_number(const u64 *number)
 {
 	struct lm_key key = lm_key(&the_map, LM_KEY_U64, number, sizeof(*number));
 
-	key.hash = *number & 1;
+	key.hash = HASH_OF(*number);
 	return key;
 }
 

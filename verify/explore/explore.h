@@ -355,7 +355,7 @@ static inline unsigned long ex_jiffies(void)
 }
 
 #define jiffies				ex_jiffies()
-#define schedule_timeout_uninterruptible(timeout)	ex_fail("waits for a table to grow")
+#define schedule_timeout_uninterruptible(timeout)	ex_step("waits for a table to grow")
 
 /*
  * Spinning: both answers are possible to whether the owner runs, and to whether

@@ -13,6 +13,7 @@
 #define __GFP_ZERO		BIT(4)
 #define __GFP_NOFAIL		BIT(5)
 #define __GFP_RECLAIM		GFP_KERNEL
+#define GFP_NOIO		GFP_KERNEL
 #define GFP_ZONEMASK		0
 #define __GFP_BITS_MASK		(BIT(6) - 1)
 #define PAGE_SHIFT		12
@@ -21,7 +22,11 @@
 void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp);
 void kmem_cache_free(struct kmem_cache *cache, void *ptr);
 
-#define kmalloc(size, gfp)	((void *)NULL)
+#define gfpflags_allow_blocking(gfp)	((void)(gfp), true)
+#define kmalloc(size, gfp)	((void)(gfp), (void *)NULL)
+#ifndef kzalloc
+#define kzalloc(size, gfp)	((void *)NULL)
+#endif
 #define kcalloc(n, size, gfp)	((void *)NULL)
 #define kvcalloc(n, size, gfp)	((void *)NULL)
 #define kfree(ptr)		((void)(ptr))

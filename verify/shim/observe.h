@@ -11,6 +11,7 @@
 
 #define lm_lockdep_init_entry(new)		do { } while (0)
 #define lm_lockdep_may_lock(map)		do { } while (0)
+#define lm_lockdep_may_lock_any(map)		do { } while (0)
 #define lm_lockdep_may_lock_key(map, data, len, whom)	((void)(whom))
 #define lm_lockdep_may_alloc(map)		do { } while (0)
 #define lm_lockdep_acquire(entry, mode, ip)	do { } while (0)

@@ -2,7 +2,8 @@
 /*
  * What core/table.c uses of rhashtable: chains that end in a marker, one lock for
  * each. Tables do not grow: rhashtable's rehash is not lockmap's code. But a table may
- * be full, and refuse insertions for want of memory.
+ * be full, and refuse insertions for want of memory; it may lack the page of its buckets;
+ * and a newer table may be hung onto it.
  */
 #ifndef _VERIFY_RHASHTABLE_H
 #define _VERIFY_RHASHTABLE_H
@@ -32,6 +33,9 @@ struct rhashtable {
 /* Constant. */
 static bool table_is_full;
 
+/* A table that was made of pages, which are allocated when they are first needed. Constant. */
+static struct bucket_table *nested_table;
+
 struct rhashtable_compare_arg {
 	struct rhashtable *ht;
 	const void *key;
@@ -45,10 +49,9 @@ struct rhashtable_params {
 	int (*obj_cmpfn)(struct rhashtable_compare_arg *arg, const void *obj);
 };
 
-#define rht_dereference_rcu(ptr, table)	((void)(table), (ptr))
+#define rht_dereference_rcu(ptr, table)	((void)(table), READ_ONCE(ptr))
 #define rht_bucket(tbl, hash)		((struct rhash_lock_head *const *)&(tbl)->head[hash])
 #define RHT_NULLS_MARKER(bucket)	((struct rhash_head *)((uintptr_t)(bucket) | 1))
-#define rht_bucket_insert(table, tbl, hash)	((void)(table), &(tbl)->head[hash])
 #define rht_is_a_nulls(ptr)		((uintptr_t)(ptr) & 1)
 #define rht_for_each_rcu_from(pos, first, tbl, hash)					\
 	for (pos = (first); !rht_is_a_nulls(pos); pos = READ_ONCE(pos->next))
@@ -74,6 +77,9 @@ static inline void *rhashtable_lookup_get_insert_key(struct rhashtable *table, c
 	struct rhashtable_compare_arg arg = { table, key };
 	struct rhash_head *pos, *first;
 
+	/* The models of such tables are about lockmap's own insertion. */
+	if (nested_table)
+		return ERR_PTR(-ENOMEM);
 	spin_lock(&tbl->lock[i]);
 	first = (struct rhash_head *)*bucket ?: RHT_NULLS_MARKER(bucket);
 	for (pos = first; !rht_is_a_nulls(pos); pos = pos->next) {

@@ -55,6 +55,8 @@ typedef unsigned int gfp_t;
 #define __rcu
 #define __releases(x)
 #define HZ			500
+#define U32_MAX			0xffffffffU
+#define swap(a, b)		do { typeof(a) __a = (a); (a) = (b); (b) = __a; } while (0)
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define sizeof_field(type, member)	sizeof(((type *)0)->member)
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
@@ -71,11 +73,22 @@ typedef unsigned int gfp_t;
 #define IS_ERR_OR_NULL(ptr)	(!(ptr) || IS_ERR(ptr))
 #define PTR_ERR(ptr)		((int)(intptr_t)(ptr))
 #define ERR_PTR(err)		((void *)(intptr_t)(err))
+#define PTR_ERR_OR_ZERO(ptr)	(IS_ERR(ptr) ? PTR_ERR(ptr) : 0)
 
 /* Bytes */
 #define as_packed(ptr)		((struct { typeof(*(ptr)) x; } __attribute__((packed)) *)(ptr))
 #define get_unaligned(ptr)	(as_packed(ptr)->x)
 #define put_unaligned(n, ptr)	(as_packed(ptr)->x = (n))
+
+static inline u32 bitrev32(u32 x)
+{
+	u32 ret = 0;
+	int i;
+
+	for (i = 0; i < 32; i++)
+		ret |= (x >> i & 1) << (31 - i);
+	return ret;
+}
 
 /* Hashes: the constant of linux/hash.h. No model asks for SipHash. A model may hash addresses. */
 #define GOLDEN_RATIO_64		0x61C8864680B583EBull
@@ -125,8 +138,8 @@ struct kmem_cache;
 #define spin_unlock_irq(lock)			spin_unlock(lock)
 #define spin_lock_irqsave(lock, flags)		do { (flags) = 0; spin_lock(lock); } while (0)
 #define spin_unlock_irqrestore(lock, flags)	do { (void)(flags); spin_unlock(lock); } while (0)
-#define rcu_dereference_raw(ptr)		(ptr)
-#define rcu_access_pointer(ptr)			(ptr)
+#define rcu_dereference_raw(ptr)		READ_ONCE(ptr)
+#define rcu_access_pointer(ptr)			READ_ONCE(ptr)
 #define RCU_INIT_POINTER(ptr, value)		((ptr) = (value))
 #define rcu_assign_pointer(ptr, value)		((ptr) = (value))
 
