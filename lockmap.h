@@ -168,17 +168,18 @@ struct lockmap_prealloc;
  * What the functions may do:
  *
  * - @hash and @cmp run in the middle of a lookup, in the context of the call, also in
- *   softirq if the map is used there; @cmp runs with preemption off at times. They must
+ *   softirq if the map is used there; @cmp runs with interrupts off at times. They must
  *   not sleep, and must not call lockmap, for this map or another: such a call may hang.
- *   With CONFIG_LOCKMAP_DEBUG it is a WARN, once a map, and is refused with -EINVAL.
+ *   With CONFIG_LOCKMAP_DEBUG it is a WARN, once a map, and a call that takes a key, keys
+ *   or a walk is refused with -EINVAL.
  *   @cmp must bear bytes that change while it reads them. Its answer is then thrown away.
  * - @clone runs with the key shared, so several may run at once for one value. It may
  *   sleep, and may lock larger keys of the map, as any holder of the key may. It must
  *   not lock the key itself.
  * - @release runs in the context of the call that drops the value, with the key locked,
  *   and may sleep where that call may. It may use larger keys of the map, also insert
- *   values; calls for the key itself fail. In lockmap_destroy() as well: what it inserts
- *   there is released, too.
+ *   values; not the key itself. In lockmap_destroy() as well: what it inserts there is
+ *   released, too, up to a hundred times over.
  */
 struct lockmap_params {
 	const char   *name;
@@ -264,6 +265,9 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct loc
  * many of them by tasks that have ended; and the map is leaked rather than freed
  * under its users. So is a map of which &lockmap_params.release leaves a key locked, or
  * inserts ever more values. Memory of lockmap_prealloc() has to be used or freed before.
+ *
+ * Waits for grace periods of RCU: that takes some tens of milliseconds at least, also for
+ * an empty map.
  *
  * Context: Process context. May sleep.
  */
@@ -388,10 +392,10 @@ void lockmap_prealloc_free(struct lockmap_prealloc *pre);
  * For paths that must not fail for memory: I/O completion in a worker, rollback,
  * writeback. Nor does it wait for memory: while the table behind the map gets none to
  * grow, its chains become longer, until a worker has made it larger. There is one
- * exception. An insertion that makes a table larger, and gets no memory in one piece
- * for more than 512 buckets, makes a table of single pages. If such a table lacks
- * the page that the key belongs in, and there is none, this waits until the table's
- * worker, which allocates with %GFP_KERNEL, has made another table.
+ * exception. An insertion that makes a table larger than two pages, and gets no memory
+ * in one piece, makes a table of single pages. If such a table lacks the page that the
+ * key belongs in, and there is none, this waits until the table's worker, which
+ * allocates with %GFP_KERNEL, has made another table.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: the entry, locked; ERR_PTR(-EDEADLK) as lockmap_lock(); ERR_PTR(-EINVAL) for a
@@ -440,8 +444,8 @@ struct lockmap_entry * __must_check lockmap_lock_present_killable(struct lockmap
  * Context: Process context or softirq, with spinlocks held or not. Never sleeps, and
  * allocates nothing.
  * Return: the entry, locked, with a value; ERR_PTR(-ENOENT) when the key has none;
- * ERR_PTR(-EBUSY) when it has one, or may just get one, and is held;
- * ERR_PTR(-EINVAL) for a wrong @len or a %NULL.
+ * ERR_PTR(-EBUSY) when it has one, or may just get one, and is held, be it by a call that
+ * is just making its entry; ERR_PTR(-EINVAL) for a wrong @len or a %NULL.
  */
 struct lockmap_entry * __must_check lockmap_trylock_present(struct lockmap *map, const void *key,
 							    size_t len);
@@ -453,13 +457,18 @@ struct lockmap_entry * __must_check lockmap_trylock_present(struct lockmap *map,
  * As long as a key has a value, its entry, the key and the value stay where they are,
  * whether the key is locked or not. So a caller may keep the address of a value, in a
  * list of its own for example, if it makes sure that nobody removes the value
- * meanwhile: with a count in the value that those who remove respect, say. This gives
- * no right to read or write the value: lock the key for that, with
- * lockmap_entry_lock().
+ * meanwhile: with a count in the value that those who remove respect, say. RCU does not
+ * do: once a value is removed, its memory may be another key's value at once.
+ *
+ * Lock the key to use the value, with lockmap_entry_lock(). Fields that a lock of the
+ * caller's protects, atomic ones, and those that do not change while the value is
+ * there, may be used without: lockmap writes a value only where the caller puts it in
+ * or takes it out. lockmap_get() and lockmap_tryget() copy such fields without their
+ * lock: ignore them in a copy.
  *
  * Context: Any. Looks at nothing.
  * Return: the entry, for lockmap_entry_key(), lockmap_entry_lock() and
- * lockmap_entry_trylock().
+ * lockmap_entry_trylock(); %NULL for %NULL.
  */
 struct lockmap_entry *lockmap_value_entry(const void *value);
 
@@ -468,12 +477,13 @@ struct lockmap_entry *lockmap_value_entry(const void *value);
  * @entry: the entry of a key whose value is there, and is not removed before this returns:
  *	see lockmap_value_entry()
  *
- * Looks nothing up, and allocates nothing. If the value is gone all the same, then that is
- * told by a WARN at best; and the entry may be another key's by then.
+ * Looks nothing up, and allocates nothing. A caller that holds no key, and is not in a
+ * cycle of tasks, is never refused.
  *
  * Context: Process context. May sleep, uninterruptibly.
  * Return: 0 when it is locked, for lockmap_unlock(); -EDEADLK as lockmap_lock(); -ENOENT
- * with a WARN when the entry is no key's any more.
+ * and, once, a WARN when the value is gone: if its memory is another value's by then,
+ * that key is locked.
  */
 int __must_check lockmap_entry_lock(struct lockmap_entry *entry);
 
@@ -501,7 +511,8 @@ int __must_check lockmap_entry_lock_timeout(struct lockmap_entry *entry, unsigne
  * @entry: the entry, as for lockmap_entry_lock()
  *
  * Context: Process context or softirq, with spinlocks held or not. Never sleeps.
- * Return: true when it is locked, for lockmap_unlock(): for no task, in softirq.
+ * Return: true when it is locked, for lockmap_unlock(): for no task, in softirq. False when
+ * it is held; or, with a WARN, when the value is gone.
  */
 bool __must_check lockmap_entry_trylock(struct lockmap_entry *entry);
 
@@ -516,7 +527,8 @@ bool __must_check lockmap_entry_trylock(struct lockmap_entry *entry);
  * CONFIG_LOCKMAP_DEBUG, an unlock of a key that another task holds, or no task any
  * more, is a WARN and does nothing; without, only the latter is, and once.
  *
- * Context: Process context; for an entry that belongs to no task, softirq too.
+ * Context: Process context; for an entry that belongs to no task, softirq too. With
+ * spinlocks held or not: none that the function of a request takes.
  */
 void lockmap_unlock(struct lockmap_entry *entry);
 
@@ -691,8 +703,8 @@ struct lockmap_request {
  * Context: Process context or softirq, with spinlocks held or not: none that
  * @granted takes.
  * Return: the entry, locked for no task: @granted is never called;
- * ERR_PTR(-EINPROGRESS): it will be, or was, once; ERR_PTR(-EINVAL), ERR_PTR(-ENOMEM):
- * it is never called.
+ * ERR_PTR(-EINPROGRESS): it will be, or was, once; ERR_PTR(-EINVAL), or ERR_PTR(-ENOMEM)
+ * when the key was new: it is never called.
  */
 struct lockmap_entry * __must_check lockmap_lock_async(struct lockmap *map, const void *key,
 						       size_t len, struct lockmap_request *req);
@@ -815,8 +827,8 @@ int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
  *
  * Context: Process context or softirq, with spinlocks held or not, in RCU read side
  * sections too. Never sleeps.
- * Return: 0; -ENOENT when the key has no value; -EBUSY when the key is held exclusively, or
- * changed at each of some looks at it; -EOPNOTSUPP when the map has
+ * Return: 0; -ENOENT when the key has no value; -EBUSY when the key is held exclusively, be
+ * it by a call that is just making its entry, or changed at each of some looks at it; -EOPNOTSUPP when the map has
  * &lockmap_params.clone, unless @value is %NULL; -EINVAL for a wrong @len or a %NULL.
  */
 int lockmap_tryget(struct lockmap *map, const void *key, size_t len, void *value);
@@ -866,6 +878,8 @@ int lockmap_remove(struct lockmap *map, const void *key, size_t len, void *old);
 /**
  * lockmap_len() - how many keys have a value
  * @map: the map
+ *
+ * Adds up a counter of each possible CPU.
  *
  * Context: Any.
  * Return: the number: exact while no task inserts or removes, else close.

@@ -282,11 +282,7 @@ static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner,
 	return 0;
 }
 
-/*
- * Whether a key has no value, and no holder who may just put one in, by the word that was
- * read. If the word was another key's, then its entry became this one's since: without a
- * value.
- */
+/* Whether a key has no value, and no holder who may just put one in, by the word that was read. */
 static bool lm_sure_absent(const struct lm_key *key)
 {
 	return !(key->word & (LM_LOCKED | LM_VALUE));
@@ -319,8 +315,11 @@ static noinline struct lockmap_entry *lm_lock_slow(struct lm_key *key,
 		rcu_read_lock();
 		entry = look ? lm_find(key) : NULL;
 		if (entry && if_absent == LM_PRESENT_ONLY && lm_sure_absent(key)) {
+			err = lm_unchanged(key, entry) ? 0 : -EAGAIN;
 			rcu_read_unlock();
-			return NULL;
+			if (!err)
+				return NULL;
+			continue;
 		}
 		if (entry) {
 			if (lm_take(&entry->lock, key->word, owner, mode->shared)) {

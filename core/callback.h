@@ -3,7 +3,7 @@
  * Call the functions that a map was made with.
  *
  * hash and cmp run in the middle of a lookup, cmp with the lock of a bucket held at
- * times. If they called lockmap, the call could wait for that very lock. With
+ * times, and interrupts off. If they called lockmap, the call could wait for that very lock. With
  * CONFIG_LOCKMAP_DEBUG each CPU knows whose hash or cmp it runs, and a call from
  * there is told and refused.
  */

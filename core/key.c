@@ -142,7 +142,7 @@ static const u8 *lm_entry_key_rcu(const struct lockmap *map, const struct lockma
 		return entry->data + map->key_offset;
 	}
 	lk = rcu_dereference_raw(*(struct lm_long_key __rcu **)(entry->data + map->key_offset));
-	*len = lk->len;
+	*len = READ_ONCE(lk->len);
 	return lk->data;
 }
 
@@ -221,10 +221,8 @@ static void lm_key_text(char *text, size_t size, const struct lockmap *map, cons
 	u32 shown = min_t(u32, len, LM_KEY_SHOWN);
 	const char *more = shown < len ? "..." : "";
 
-	if (map->key_kind == LM_KEY_U64)
-		snprintf(text, size, "%#llx", get_unaligned((const u64 *)data));
-	else if (map->key_kind == LM_KEY_U32)
-		snprintf(text, size, "%#x", get_unaligned((const u32 *)data));
+	if (map->is_number)
+		snprintf(text, size, "%#llx", lm_number(data, len));
 	else if (lm_is_text(data, len))
 		snprintf(text, size, "\"%*pEc\"%s", (int)shown, data, more);
 	else

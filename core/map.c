@@ -213,7 +213,8 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct loc
 	int err;
 
 	if (fault) {
-		pr_err_ratelimited("%s: cannot create: %s\n",
+		pr_err_ratelimited("%*pE: cannot create: %s\n",
+				   params && params->name ? (int)strnlen(params->name, LM_NAME_TEXT) : 9,
 				   params && params->name ? params->name : "(no name)", fault);
 		return ERR_PTR(-EINVAL);
 	}

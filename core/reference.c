@@ -18,7 +18,7 @@
 
 struct lockmap_entry *lockmap_value_entry(const void *value)
 {
-	return container_of((void *)value, struct lockmap_entry, data);
+	return value ? container_of((void *)value, struct lockmap_entry, data) : NULL;
 }
 EXPORT_SYMBOL_GPL(lockmap_value_entry);
 
@@ -36,10 +36,10 @@ static struct lm_key lm_key_of_entry(const struct lockmap_entry *entry)
 	return key;
 }
 
-/* An entry is used that has no key any more: its value was removed, which kept it. */
-static int lm_refuse_gone(const struct lockmap_entry *entry)
+/* The value is gone that kept an entry. What the entry is of now is not to be told. */
+static int lm_refuse_gone(void)
 {
-	WARN_ONCE(1, "lockmap: entry_lock of a key whose value is gone\n");
+	WARN_ONCE(1, "lockmap: ?: entry_lock of a key whose value is gone\n");
 	return -ENOENT;
 }
 
@@ -54,7 +54,7 @@ static noinline int lm_lock_entry_slow(struct lockmap_entry *entry, const struct
 		rcu_read_lock();
 		if (!lm_match(&key, entry)) {
 			rcu_read_unlock();
-			return lm_refuse_gone(entry);
+			return -ENOENT;
 		}
 		if (lm_acquire(&entry->lock, key.word, owner)) {
 			rcu_read_unlock();
@@ -69,16 +69,19 @@ static __always_inline int lm_lock_entry(struct lockmap_entry *entry,
 					 const struct lm_wait_mode *mode)
 {
 	const u8 *data;
+	int err = 0;
 	u32 len;
-	int err;
 
 	data = lm_entry_key_rcu(entry->map, entry, &len);
 	lm_may_wait(entry->map, data, len, LM_LEAVE_ABSENT, mode);
-	if (!lm_acquire(&entry->lock, atomic64_read(&entry->lock.word), lm_current_owner())) {
+	if (!lm_acquire(&entry->lock, atomic64_read(&entry->lock.word), lm_current_owner()))
 		err = lm_lock_entry_slow(entry, mode);
-		if (err)
-			return err;
+	if (!err && unlikely(!entry->has_value)) {
+		lm_unlock(entry);
+		err = -ENOENT;
 	}
+	if (err)
+		return err == -ENOENT ? lm_refuse_gone() : err;
 	lm_debug_own(entry);
 	lm_lockdep_acquire(entry, mode, _RET_IP_);
 	return 0;

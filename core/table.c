@@ -58,7 +58,7 @@ static __always_inline bool lm_unchanged(const struct lm_key *key,
 {
 	/*
 	 * The earlier reads before the word again. Pairs with lm_acquire() for a
-	 * value that was read (A), and with lm_entry_new() for a key (E).
+	 * value that was read (A), and with lm_entry_set_key() for a key (E).
 	 */
 	smp_rmb();
 	return likely(!((atomic64_read(&entry->lock.word) ^ key->word) &
@@ -138,7 +138,10 @@ static __always_inline struct lockmap_entry *lm_find(struct lm_key *key)
 	return NULL;
 }
 
-/* Memory for a key that is not part of its entry. Nothing of it is read before it has a key. */
+/*
+ * Memory for a key that is not part of its entry. Lookups that stand on the entry may
+ * read it before it has a key: until then it is one byte, for callers' comparisons.
+ */
 static int lm_entry_alloc_long_key(struct lockmap_entry *new, u32 len, gfp_t gfp)
 {
 	struct lockmap *map = new->map;
@@ -146,10 +149,10 @@ static int lm_entry_alloc_long_key(struct lockmap_entry *new, u32 len, gfp_t gfp
 
 	if (map->key_kind != LM_KEY_LONG)
 		return 0;
-	lk = kmalloc(struct_size(lk, data, len), gfp);
+	lk = kzalloc(struct_size(lk, data, len), gfp);
 	if (!lk)
 		return -ENOMEM;
-	lk->len = 0;
+	lk->len = 1;
 	rcu_assign_pointer(*(struct lm_long_key __rcu **)(new->data + map->key_offset), lk);
 	return 0;
 }
@@ -193,12 +196,13 @@ static void lm_entry_set_key(struct lockmap_entry *new, const struct lm_key *key
 	smp_wmb();
 	WRITE_ONCE(new->hash, key->hash);
 	WRITE_ONCE(new->len, key->len);
-	if (key->map->key_kind == LM_KEY_LONG) {
-		lk = *(struct lm_long_key **)data;
-		WRITE_ONCE(lk->len, key->len);
-		data = lk->data;
+	if (key->map->key_kind != LM_KEY_LONG) {
+		memcpy(data, key->data, key->len);
+		return;
 	}
-	memcpy(data, key->data, key->len);
+	lk = *(struct lm_long_key **)data;
+	memcpy(lk->data, key->data, key->len);
+	WRITE_ONCE(lk->len, key->len);
 }
 
 static struct lockmap_entry *lm_entry_new(const struct lm_key *key, gfp_t gfp)
@@ -239,9 +243,10 @@ static void *lm_table_insert_into(struct rhashtable *table, struct bucket_table 
 	void *found = NULL;
 	unsigned long flags;
 
+	/* Not to the newer table without this bucket's lock: others may insert here meanwhile. */
 	bucket = rht_bucket_insert(table, tbl, i);
 	if (!bucket)
-		return ERR_PTR(rcu_access_pointer(tbl->future_tbl) ? -EAGAIN : -ENOMEM);
+		return ERR_PTR(-ENOMEM);
 	lm_rht_lock(tbl, bucket, flags);
 	first = rht_ptr(bucket, tbl, i);
 	rht_for_each_from(node, first, tbl, i) {
@@ -267,7 +272,7 @@ static void *lm_table_insert_into(struct rhashtable *table, struct bucket_table 
  * Insert into a table that has to grow first, and got no memory for it, or that refuses
  * one more entry in a long chain while it grows. This is rhashtable's insertion without
  * its limits: chains become longer than they should be, until the table's worker,
- * which rhashtable has woken up, has memory.
+ * which rhashtable has woken up, has memory. It doubles the table; so do later insertions.
  *
  * Context: RCU read side.
  * Return: as lm_table_insert_into(), but for -EAGAIN.

@@ -43,8 +43,8 @@ enum lm_key_kind {
 /**
  * struct lm_long_key - a key that an entry points to
  * @rcu: frees it after the readers that may still compare it
- * @len: its length; constant
- * @data: its bytes; constant
+ * @len: its length; constant while the word is not DEAD, as are
+ * @data: its bytes
  */
 struct lm_long_key {
 	struct rcu_head rcu;

@@ -173,7 +173,7 @@ static void waits_end(struct kunit *test)
 		struct worker *w, *other;
 
 		held = lmtest_hold(test, map, 5);
-		w = start_waiting(test, map, entry, endings[i].by, HZ / 10);
+		w = start_waiting(test, map, entry, endings[i].by, HZ);
 		lmtest_expect_waiting(test, w);
 		other = start_waiting(test, map, entry, BY_LOCK, 0);
 		lmtest_expect_waiting(test, other);
@@ -185,6 +185,29 @@ static void waits_end(struct kunit *test)
 		lmtest_expect_unlocked(test, map, 5, 5);
 		lmtest_destroy(test, map);
 	}
+}
+
+/* The value that kept an entry was removed while a task waited for the entry, and is gone. */
+static void gone_values_are_told_of(struct kunit *test)
+{
+	struct lockmap *map = lmtest_create_u64(test);
+	struct lockmap_entry *entry = lockmap_value_entry(put_value(test, map, 5)), *held;
+	struct worker *w;
+
+	KUNIT_EXPECT_NULL(test, lockmap_value_entry(NULL));
+	held = lmtest_hold(test, map, 5);
+	w = start_waiting(test, map, entry, BY_LOCK, 0);
+	lmtest_expect_waiting(test, w);
+	KUNIT_EXPECT_TRUE(test, lockmap_entry_remove(held, NULL));
+	expect_told_begin("lockmap: ?: entry_lock of a key whose value is gone");
+	lockmap_unlock(held);
+	KUNIT_EXPECT_EQ(test, lmtest_join(test, w), -ENOENT);
+	expect_warning_end();
+	/* That is told once. The entry is idle: its memory is there still. */
+	KUNIT_EXPECT_FALSE(test, lockmap_entry_trylock(entry));
+	KUNIT_EXPECT_EQ(test, lockmap_entry_lock(entry), -ENOENT);
+	lmtest_expect_unlocked(test, map, 5, 5);
+	lmtest_expect_absent(test, map, 5);
 }
 
 /* Shared holders keep an entry from being locked, and see its value. */
@@ -366,6 +389,7 @@ static struct kunit_case reference_cases[] = {
 	KUNIT_CASE(keys_of_entries),
 	KUNIT_CASE(entries_are_locked),
 	KUNIT_CASE(waits_end),
+	KUNIT_CASE(gone_values_are_told_of),
 	KUNIT_CASE(shared_entries),
 	KUNIT_CASE(cycles_are_refused),
 	KUNIT_CASE_SLOW(pinned_values_stay),

@@ -4,9 +4,12 @@
 #include "core/present.c"
 #include "core/reference.c"
 
+static struct bucket_table next_tbl __world;
+
 /* Memory in reserve: the key is locked though the table is full. */
-static noinline void use_reserve(u64 number)
+static noinline void use_reserve(u64 number, bool keep)
 {
+	u64 words[2] = {};
 	struct lockmap_entry *reserve = lm_entry_alloc(&the_map, sizeof(number), GFP_KERNEL), *entry;
 	struct lm_key key = key_number(&number);
 
@@ -16,6 +19,8 @@ static noinline void use_reserve(u64 number)
 	ex_assert(key_of(entry) == number, "locked another key");
 	enter(number);
 	ex_step("holds the key");
+	if (keep)
+		lockmap_entry_insert(entry, words, NULL);
 	unlock(entry);
 	if (entry != reserve)
 		lm_entry_free(reserve);
@@ -23,24 +28,30 @@ static noinline void use_reserve(u64 number)
 
 static void reserve_a(void)
 {
-	use_reserve(0);
+	use_reserve(0, false);
+}
+
+/* The entry stays in its table. */
+static void reserve_a_kept(void)
+{
+	use_reserve(0, true);
 }
 
 static void reserve_c(void)
 {
-	use_reserve(2);
+	use_reserve(2, false);
 }
 
 static void reserve_c_a(void)
 {
-	use_reserve(2);
-	use_reserve(0);
+	use_reserve(2, false);
+	use_reserve(0, false);
 }
 
 static void shrink_reserve_a(void)
 {
 	shrink();
-	use_reserve(0);
+	use_reserve(0, false);
 }
 
 /* Lock a key that has a value; or, if it may have none, be told so. */
@@ -63,6 +74,30 @@ static noinline void use_present(u64 number, bool must)
 static void present_a(void)
 {
 	use_present(0, true);
+}
+
+/* The same for a key that is not looked up on the fast path. */
+static noinline void present_slowly(const struct lm_wait_mode *mode)
+{
+	u64 number = 0;
+	struct lm_key key = key_number(&number);
+	struct lockmap_entry *entry = lm_lock_slow(&key, NULL, LM_PRESENT_ONLY, mode);
+
+	ex_assert(entry, "a key that is in the map is not found");
+	if (IS_ERR(entry))
+		return;
+	enter(number);
+	unlock(entry);
+}
+
+static void present_slowly_a(void)
+{
+	present_slowly(&lm_wait_forever);
+}
+
+static void try_present_slowly_a(void)
+{
+	present_slowly(&lm_wait_never);
 }
 
 static void perhaps_a(void)
@@ -151,6 +186,28 @@ static void init_full(void)
 	table_is_full = true;
 }
 
+/* The worker of the table makes another one. */
+static void attach(void)
+{
+	WRITE_ONCE(tbl.future_tbl, &next_tbl);
+}
+
+static void init_nested(void)
+{
+	int i;
+
+	init();
+	nested_table = &tbl;
+	next_tbl.size = NR_BUCKETS;
+	for (i = 0; i < NR_BUCKETS; i++)
+		ex_register(&next_tbl.lock[i].sync);
+}
+
+/* Entries may be in either table. */
+static void no_end(void)
+{
+}
+
 /* A has been used, and is idle; its memory may become another key's. */
 static void init_full_idle(void)
 {
@@ -163,6 +220,13 @@ const struct model models[] = {
 		  .init = init_full, .body = { reserve_a, reserve_a, reserve_c }),
 	MAP_MODEL("map-reserve-reuse", "the same while an entry in the chain is evicted",
 		  .init = init_full_idle, .body = { reserve_c_a, shrink_reserve_a }),
+	MAP_MODEL("map-reserve-nested", "two tasks insert one key into a table that lacks a page",
+		  .init = init_nested, .end = no_end,
+		  .body = { reserve_a_kept, reserve_a_kept, attach }),
+	MAP_MODEL("map-present-reuse", "A is looked for in memory that becomes a reserve for A",
+		  .init = init_chain, .body = { present_slowly_a, shrink_reserve_a }),
+	MAP_MODEL("map-present-reuse-try", "the same with a trylock",
+		  .init = init_chain, .body = { try_present_slowly_a, shrink_reserve_a }),
 	MAP_MODEL("map-present", "A has a value, and C is evicted from its chain",
 		  .init = init_chain, .body = { present_a, use_a, shrink_use_b }),
 	MAP_MODEL("map-present-put", "A gets its value, and loses it",

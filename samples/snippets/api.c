@@ -62,6 +62,39 @@ static int users_of(struct lockmap *map, u64 id, u64 *users)
 
 /* [share end] */
 
+/* [users] */
+struct file_info {
+	u64 users;		/* by the key's lock */
+};
+
+/* Return: the value, which stays where it is until put_info(); or an error. */
+static struct file_info *get_info(struct lockmap *map, u64 inode)
+{
+	struct lockmap_entry *entry = lockmap_lock_killable(map, &inode, sizeof(inode));
+	struct file_info *info;
+
+	if (IS_ERR(entry))
+		return ERR_CAST(entry);
+	info = lockmap_entry_get_or_insert(entry, NULL);
+	info->users++;
+	lockmap_unlock(entry);
+	return info;
+}
+
+/* The caller holds no key of the map, so that it is not refused. */
+static void put_info(struct file_info *info)
+{
+	struct lockmap_entry *entry = lockmap_value_entry(info);
+
+	if (WARN_ON(lockmap_entry_lock(entry)))
+		return;
+	if (!--info->users)
+		lockmap_entry_remove(entry, NULL);
+	lockmap_unlock(entry);
+}
+
+/* [users end] */
+
 /* [reference] */
 struct session {
 	struct list_head lru;	/* in "sessions"; by sessions_lock */
@@ -186,6 +219,28 @@ static int try_job(struct lockmap *map, u64 id)
 	return err ?: job.entry ? 0 : -EIO;
 }
 
+/* Use a value twice at a time, then drop it. */
+static int try_users(void)
+{
+	struct lockmap *map __free(lockmap_destroy) = lockmap_create(&(struct lockmap_params) {
+		.name = "infos", .key_len = sizeof(u64), .value_len = sizeof(struct file_info),
+	});
+	struct file_info *info[2];
+
+	if (IS_ERR(map))
+		return PTR_ERR(map);
+	for (int i = 0; i < 2; i++) {
+		info[i] = get_info(map, 7);
+		if (IS_ERR(info[i]))
+			return PTR_ERR(info[i]);
+	}
+	put_info(info[0]);
+	if (info[0] != info[1] || lockmap_len(map) != 1)
+		return -EIO;
+	put_info(info[1]);
+	return lockmap_is_empty(map) ? 0 : -EIO;
+}
+
 /* Begin two sessions, and end one while the other is in use. */
 static int try_sessions(void)
 {
@@ -203,14 +258,18 @@ static int try_sessions(void)
 		if (IS_ERR(entry))
 			return PTR_ERR(entry);
 		session = lockmap_entry_get_or_insert(entry, NULL);
+		spin_lock(&sessions_lock);
 		list_add_tail(&session->lru, &sessions);
+		spin_unlock(&sessions_lock);
 		if (id == 1)
 			lockmap_unlock(entry);
 	}
 	end_oldest_session();
 	end_oldest_session();	/* the one in use stays */
 	left = lockmap_len(map);
+	spin_lock(&sessions_lock);
 	list_del(sessions.next);
+	spin_unlock(&sessions_lock);
 	lockmap_unlock(entry);
 	return left == 1 ? 0 : -EIO;
 }
@@ -230,7 +289,7 @@ static int __init api_init(void)
 	if (IS_ERR(users))
 		return PTR_ERR(users);
 	err = count_visit(users, 7) ?: transfer(users, 7, 8, 1);
-	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8) ?: try_sessions();
+	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8) ?: try_users() ?: try_sessions();
 	if (!err && count != 1)
 		err = -EIO;
 	err = err ?: reset(users, 7) ?: reset_soon(users, 8);
