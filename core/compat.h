@@ -306,4 +306,11 @@ do {											\
 } while (0)
 #endif
 
+/* For the sample that has a socket. 6.19: kernel_bind() takes an address of another type. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 19, 0)
+#define lm_sockaddr	sockaddr_unsized
+#else
+#define lm_sockaddr	sockaddr
+#endif
+
 #endif /* _LOCKMAP_CORE_COMPAT_H */
