@@ -25,6 +25,7 @@ enum soft_action {
 	SOFT_UNLOCK_SHARED,
 	SOFT_LOCK_ASYNC,
 	SOFT_CANCEL,
+	SOFT_LOOK,
 };
 
 static struct {
@@ -42,6 +43,7 @@ static struct {
 	bool granted_in_softirq;
 	bool granted_at_once;
 	bool cancelled;
+	u64 *value;
 	unsigned long errors;
 	bool in_softirq;
 } soft;
@@ -61,6 +63,30 @@ static unsigned long change_values(struct lockmap_entry *entry)
 	p = lockmap_entry_get_or_insert(entry, &(u64) { 3 });
 	errors += *p != 3;
 	errors += lockmap_is_empty(soft.map);
+	return errors;
+}
+
+/* Read a value, and lock its key by either name, and unlock it. Return: the number of errors. */
+static unsigned long look(void)
+{
+	struct lockmap_entry *entry;
+	u64 value = 0, absent = key_of(99);
+	unsigned long errors = 0;
+
+	errors += lockmap_tryget(soft.map, &soft.key, sizeof(soft.key), &value) || value != 3;
+	errors += lockmap_tryget(soft.map, &absent, sizeof(absent), NULL) != -ENOENT;
+	entry = lockmap_trylock_present(soft.map, &soft.key, sizeof(soft.key));
+	if (IS_ERR(entry))
+		return errors + 1;
+	errors += lockmap_tryget(soft.map, &soft.key, sizeof(soft.key), NULL) != -EBUSY;
+	errors += lockmap_entry_trylock(entry);
+	lockmap_unlock(entry);
+	entry = lockmap_trylock_present(soft.map, &absent, sizeof(absent));
+	errors += PTR_ERR(entry) != -ENOENT;
+	entry = lockmap_value_entry(soft.value);
+	if (!lockmap_entry_trylock(entry))
+		return errors + 1;
+	lockmap_unlock(entry);
 	return errors;
 }
 
@@ -96,6 +122,9 @@ static void run_soft_action(struct timer_list *timer)
 		break;
 	case SOFT_CANCEL:
 		soft.cancelled = lockmap_cancel(&soft.req);
+		break;
+	case SOFT_LOOK:
+		soft.errors = look();
 		break;
 	}
 	complete(&soft.done);
@@ -329,6 +358,22 @@ static void softirq_interrupts_grant(struct kunit *test)
 }
 
 /* What is locked under a spinlock, with softirqs disabled, belongs to the task. */
+/* What is there can be read and locked; a key that is locked so belongs to no task. */
+static void present_keys_in_softirq(struct kunit *test)
+{
+	struct lockmap_entry *entry;
+
+	soft.map = lmtest_create_u64(test);
+	soft.key = key_of(5);
+	entry = lmtest_hold(test, soft.map, 5);
+	soft.value = lockmap_entry_get_or_insert(entry, &(u64) { 3 });
+	lockmap_unlock(entry);
+	do_in_softirq(test, SOFT_LOOK);
+	KUNIT_EXPECT_EQ(test, soft.errors, 0);
+	lmtest_expect_unlocked(test, soft.map, 5, 5);
+	KUNIT_EXPECT_EQ(test, lockmap_len(soft.map), 1);
+}
+
 static void trylock_under_spinlock(struct kunit *test)
 {
 	static DEFINE_SPINLOCK(spin);
@@ -372,6 +417,7 @@ static struct kunit_case softirq_cases[] = {
 	KUNIT_CASE(shared_keys_in_softirq),
 	KUNIT_CASE(requests_in_softirq),
 	KUNIT_CASE(softirq_interrupts_grant),
+	KUNIT_CASE(present_keys_in_softirq),
 	KUNIT_CASE(trylock_under_spinlock),
 	{}
 };
