@@ -24,7 +24,7 @@
 #include "../lockmap.h"
 
 /* Longer than anything here takes unless it hangs */
-#define PATIENCE	(40 * HZ)
+#define PATIENCE	(120 * HZ)
 
 /**
  * struct fixture - what a case has; test->priv
