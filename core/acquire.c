@@ -130,28 +130,28 @@ static bool lm_requeue_idle(struct lockmap_entry *entry)
 }
 
 /*
- * Leave the row without the lock, and undo what the wait did to an entry. If the lock
- * was granted at the last moment, it is unlocked if @unwanted.
+ * Leave the row without the lock, and undo what the wait did to an entry.
  *
  * Context: RCU read side, which is left.
- * Return: false when the caller has the lock.
+ * Return: as lm_leave(); after LM_GRANTED the lock is to be unlocked, by the caller or, if
+ * an armed request had waited, by its function.
  */
-static bool lm_give_up(struct lm_waiter *waiter, bool unwanted)
+static enum lm_wait_result lm_give_up(struct lm_waiter *waiter)
 	__releases(RCU)
 {
-	struct lockmap_entry *entry = container_of(waiter->lock, struct lockmap_entry, lock);
+	struct lm_lock *lock = waiter->lock;
+	struct lockmap_entry *entry = container_of(lock, struct lockmap_entry, lock);
+	enum lm_wait_result result;
 	struct lm_served served;
-	bool left, requeue;
+	bool requeue;
 
-	left = lm_leave(waiter, &served);
-	requeue = left && waiter->result == LM_WAITING && lm_requeue_idle(entry);
+	result = lm_leave(waiter, &served);
+	requeue = result == LM_WAITING && lm_requeue_idle(entry);
 	rcu_read_unlock();
-	lm_serve_rest(waiter->lock, &served);
+	lm_serve_rest(lock, &served);
 	if (requeue)
 		lm_unlock(entry);
-	if (!left && unwanted)
-		lm_unlock_either(entry, waiter->shared);
-	return left || unwanted;
+	return result;
 }
 
 /*
@@ -175,7 +175,8 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
 	}
 	/* From here on it cannot become another key's. Did it before? */
 	if (unlikely(!lm_match(key, entry))) {
-		lm_give_up(&sleeper.waiter, true);
+		if (lm_give_up(&sleeper.waiter) == LM_GRANTED)
+			lm_unlock_either(entry, mode->shared);
 		return -EAGAIN;
 	}
 	rcu_read_unlock();
@@ -184,7 +185,7 @@ static int lm_sleep(struct lm_key *key, struct lockmap_entry *entry, u64 owner,
 	err = lm_wait(&sleeper, mode->state, lm_time_left(mode));
 	if (err) {
 		rcu_read_lock();
-		if (!lm_give_up(&sleeper.waiter, false))
+		if (lm_give_up(&sleeper.waiter) == LM_GRANTED)
 			err = 0;	/* the lock was granted at the last moment */
 	}
 	lm_note_wait(key, entry, &sleeper, err);

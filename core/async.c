@@ -67,7 +67,8 @@ static int lm_request_wait(struct lm_key *key, struct lockmap_entry *entry,
 		return -EAGAIN;
 	}
 	if (unlikely(lm_find(key) != entry)) {
-		lm_give_up(waiter, true);
+		if (lm_give_up(waiter) == LM_GRANTED)
+			lm_unlock(entry);
 		lm_set_result(waiter, LM_GONE);
 		return -EAGAIN;
 	}
@@ -135,33 +136,11 @@ EXPORT_SYMBOL_GPL(lockmap_lock_async);
 bool lockmap_cancel(struct lockmap_request *req)
 {
 	struct lm_waiter *waiter = lm_request_waiter(req);
-	struct lm_lock *lock = waiter->lock;
-	struct lockmap_entry *entry = container_of(lock, struct lockmap_entry, lock);
-	struct lm_bucket *bucket;
-	struct lm_served served;
-	bool waits, requeue;
-	unsigned long flags;
 
 	/* It never waited. */
-	if (!lock)
+	if (!waiter->lock)
 		return false;
-	bucket = lm_bucket(lock);
-	lm_served_init(&served);
 	rcu_read_lock();
-	spin_lock_irqsave(&bucket->lock, flags);
-	waits = waiter->result == LM_WAITING;
-	if (waits) {
-		if (lm_dequeue(waiter))
-			lm_serve(bucket, lock, &served);
-		lm_set_result(waiter, LM_GONE);
-	}
-	spin_unlock_irqrestore(&bucket->lock, flags);
-	/* The request is the caller's again, or that of its function, which may free it. */
-	requeue = waits && lm_requeue_idle(entry);
-	rcu_read_unlock();
-	lm_serve_rest(lock, &served);
-	if (requeue)
-		lm_unlock(entry);
-	return waits;
+	return lm_give_up(waiter) == LM_WAITING;
 }
 EXPORT_SYMBOL_GPL(lockmap_cancel);

@@ -339,28 +339,34 @@ static bool lm_enqueue(struct lm_waiter *waiter)
 
 /**
  * lm_leave() - leave the row without the lock
- * @waiter: after lm_enqueue()
+ * @waiter: after lm_enqueue(); if it is an armed request whose wait has ended, not to be
+ *	touched any more
  * @served: for lm_serve_rest(), which the caller has to call after its RCU section
  *
- * Return: false when the lock was granted meanwhile, so that the caller has it.
+ * Return: how the wait had ended; LM_WAITING: it has ended now.
  */
-static bool lm_leave(struct lm_waiter *waiter, struct lm_served *served)
+static enum lm_wait_result lm_leave(struct lm_waiter *waiter, struct lm_served *served)
 {
 	struct lm_lock *lock = waiter->lock;
 	struct lm_bucket *bucket = lm_bucket(lock);
+	enum lm_wait_result result;
 	unsigned long flags;
 
 	lm_served_init(served);
 	spin_lock_irqsave(&bucket->lock, flags);
-	if (waiter->result == LM_WAITING) {
+	result = waiter->result;
+	if (result == LM_WAITING) {
 		if (lm_dequeue(waiter))
 			lm_serve(bucket, lock, served);
 		/* The wakeup was for the head, whichever that is. */
 		if (waiter->woken)
 			lm_wake_head(bucket, lock);
+		/* Nobody else takes a task out of the row again. */
+		if (!waiter->task)
+			lm_set_result(waiter, LM_GONE);
 	}
 	spin_unlock_irqrestore(&bucket->lock, flags);
-	return waiter->result != LM_GRANTED;
+	return result;
 }
 
 static int __init lm_turnstiles_init(void)
