@@ -393,8 +393,8 @@ static void tables_that_cannot_grow(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, async, -ENOMEM);
 	KUNIT_EXPECT_EQ(test, plain, -ENOMEM);
 	KUNIT_EXPECT_EQ(test, insert, -ENOMEM);
-	KUNIT_EXPECT_GE(test, refused, NSEC_PER_SEC * 9 / 10);
-	KUNIT_EXPECT_LE(test, refused, NSEC_PER_SEC * 10);
+	KUNIT_EXPECT_GE(test, refused, 900ULL * NSEC_PER_MSEC);
+	KUNIT_EXPECT_LE(test, refused, 10ULL * NSEC_PER_SEC);
 	kunit_info(test, "%u locks, the longest %llu ns; one refused after %llu ms", RESERVED,
 		   longest, div_u64(refused, NSEC_PER_MSEC));
 	KUNIT_EXPECT_EQ(test, lockmap_len(map), RESERVED);
