@@ -828,8 +828,9 @@ int lockmap_get(struct lockmap *map, const void *key, size_t len, void *value);
  * Context: Process context or softirq, with spinlocks held or not, in RCU read side
  * sections too. Never sleeps.
  * Return: 0; -ENOENT when the key has no value; -EBUSY when the key is held exclusively, be
- * it by a call that is just making its entry, or changed at each of some looks at it; -EOPNOTSUPP when the map has
- * &lockmap_params.clone, unless @value is %NULL; -EINVAL for a wrong @len or a %NULL.
+ * it by a call that is just making its entry, or changed at each of some looks at it;
+ * -EOPNOTSUPP when the map has &lockmap_params.clone, unless @value is %NULL; -EINVAL for a
+ * wrong @len or a %NULL.
  */
 int lockmap_tryget(struct lockmap *map, const void *key, size_t len, void *value);
 

@@ -211,7 +211,8 @@ prefix##_entry_lock_timeout(struct prefix##_entry *entry, unsigned long timeout)
 	return lockmap_entry_lock_timeout((struct lockmap_entry *)entry, timeout);		\
 }												\
 												\
-static inline __maybe_unused __must_check bool prefix##_entry_trylock(struct prefix##_entry *entry)	\
+static inline __maybe_unused __must_check bool							\
+prefix##_entry_trylock(struct prefix##_entry *entry)						\
 {												\
 	return lockmap_entry_trylock((struct lockmap_entry *)entry);				\
 }												\
@@ -391,7 +392,8 @@ prefix##_entry_value_shared(const struct prefix##_entry *entry)					\
 	return lockmap_entry_value_shared((const struct lockmap_entry *)entry);			\
 }												\
 												\
-static inline __maybe_unused struct prefix##_entry *prefix##_value_entry(const value_type *value)	\
+static inline __maybe_unused struct prefix##_entry *						\
+prefix##_value_entry(const value_type *value)							\
 {												\
 	return (struct prefix##_entry *)lockmap_value_entry(value);				\
 }												\

@@ -208,14 +208,14 @@ struct lockmap *__lockmap_create(const struct lockmap_params *params, struct loc
 				 const char *site, struct module *owner)
 {
 	const char *fault = params ? lm_params_fault(params) : "no parameters";
+	const char *name = params && params->name ? params->name : "(no name)";
 	unsigned int nr_shards;
 	struct lockmap *map;
 	int err;
 
 	if (fault) {
-		pr_err_ratelimited("%*pE: cannot create: %s\n",
-				   params && params->name ? (int)strnlen(params->name, LM_NAME_TEXT) : 9,
-				   params && params->name ? params->name : "(no name)", fault);
+		pr_err_ratelimited("%*pE: cannot create: %s\n", (int)strnlen(name, LM_NAME_TEXT),
+				   name, fault);
 		return ERR_PTR(-EINVAL);
 	}
 	might_sleep();

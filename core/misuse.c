@@ -77,6 +77,7 @@ static __always_inline bool lm_misused_key(const struct lockmap_entry *entry)
 	if (!IS_ENABLED(CONFIG_LOCKMAP_DEBUG))
 		return false;
 	word = atomic64_read(&entry->lock.word);
+	/* The holder may be changing it: either answer will do. */
 	if (word & LM_LOCKED ? data_race(READ_ONCE(entry->has_value)) : word & LM_VALUE)
 		return false;
 	return lm_misused_by_any(entry, "entry_key");

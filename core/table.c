@@ -301,7 +301,7 @@ static __always_inline void *lm_table_insert(struct lm_key *key, struct lockmap_
 							 lm_rht_params_custom);
 	else
 		found = rhashtable_lookup_get_insert_key(table, key, &new->node, lm_rht_params);
-	if (likely(!IS_ERR(found)))
+	if (!IS_ERR(found))
 		return found;
 	/* -EBUSY: a resize is under way already, and the newer table has room. */
 	if (if_full == LM_IF_FULL_REFUSE && PTR_ERR(found) != -EBUSY)

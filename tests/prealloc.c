@@ -35,7 +35,8 @@ static void used_if_key_is_new(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, lockmap_entry_insert(entry, &(u64) { 10 }, NULL));
 
 		/* a key of the same task is refused, and the memory is kept */
-		kept = pre = reserve(test, map);
+		pre = reserve(test, map);
+		kept = pre;
 		KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EDEADLK);
 		KUNIT_EXPECT_PTR_EQ(test, pre, kept);
 		lockmap_unlock(entry);
@@ -76,13 +77,15 @@ static void bad_ones_are_refused(struct kunit *test)
 	pre = ERR_PTR(-ENOMEM);
 	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EINVAL);
 	/* memory of another map is refused, and kept */
-	kept = pre = reserve(test, other);
+	pre = reserve(test, other);
+	kept = pre;
 	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EINVAL);
 	KUNIT_EXPECT_PTR_EQ(test, pre, kept);
 	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(other, 1, &pre)), 0);
 	KUNIT_EXPECT_NULL(test, pre);
 	/* as is a wrong key */
-	kept = pre = reserve(test, map);
+	pre = reserve(test, map);
+	kept = pre;
 	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, &key, 7, &pre)), -EINVAL);
 	KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_prealloc(map, NULL, 8, &pre)), -EINVAL);
 	KUNIT_EXPECT_PTR_EQ(test, pre, kept);

@@ -10,9 +10,10 @@ static struct bucket_table next_tbl __world;
 static noinline void use_reserve(u64 number, bool keep)
 {
 	u64 words[2] = {};
-	struct lockmap_entry *reserve = lm_entry_alloc(&the_map, sizeof(number), GFP_KERNEL), *entry;
+	struct lockmap_entry *reserve, *entry;
 	struct lm_key key = key_number(&number);
 
+	reserve = lm_entry_alloc(&the_map, sizeof(number), GFP_KERNEL);
 	lm_entry_set_key(reserve, &key);
 	entry = lm_lock_slow(&key, reserve, LM_LEAVE_ABSENT, &lm_wait_forever);
 	ex_assert(!IS_ERR_OR_NULL(entry), "is refused in spite of its reserve");

@@ -289,7 +289,8 @@ static int __init api_init(void)
 	if (IS_ERR(users))
 		return PTR_ERR(users);
 	err = count_visit(users, 7) ?: transfer(users, 7, 8, 1);
-	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8) ?: try_users() ?: try_sessions();
+	err = err ?: users_of(users, 8, &count) ?: try_job(users, 8);
+	err = err ?: try_users() ?: try_sessions();
 	if (!err && count != 1)
 		err = -EIO;
 	err = err ?: reset(users, 7) ?: reset_soon(users, 8);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT */
-/* In the place of core/callback.h: the maps of models are made without functions, but for cmp at times. */
+/* In the place of core/callback.h: maps of models have no functions, but for cmp at times. */
 #ifndef _VERIFY_CALLBACK_H
 #define _VERIFY_CALLBACK_H
 
