@@ -770,6 +770,8 @@ void *lockmap_entry_value(struct lockmap_entry *entry);
  *	belongs to the caller. Else it is released. Must not overlap @value, nor
  *	may @value be the value that is in the entry
  *
+ * Cannot fail for memory: the entry has room for a value since the key was locked.
+ *
  * Context: Any that may hold the entry; &lockmap_params.release is called.
  * Return: true when there was a value before.
  */
@@ -790,6 +792,8 @@ bool lockmap_entry_remove(struct lockmap_entry *entry, void *old);
  * lockmap_entry_get_or_insert() - the value of an entry, put in if there is none
  * @entry: the entry, locked by the caller
  * @value: the value to put in, copied; %NULL for all zero
+ *
+ * Cannot fail for memory, as lockmap_entry_insert().
  *
  * Context: Any that may hold the entry.
  * Return: the value, as lockmap_entry_value(). Never %NULL, unless
