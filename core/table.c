@@ -290,6 +290,13 @@ static noinline void *lm_table_insert_full(struct rhashtable *table, struct lm_k
 	return found;
 }
 
+/* Flat: rhashtable takes its parameters for constants only where it is inlined. */
+static __flatten void *lm_table_insert_plain(struct rhashtable *table, struct lm_key *key,
+					     struct lockmap_entry *new)
+{
+	return rhashtable_lookup_get_insert_key(table, key, &new->node, lm_rht_params);
+}
+
 static __always_inline void *lm_table_insert(struct lm_key *key, struct lockmap_entry *new,
 					     enum lm_if_full if_full)
 {
@@ -300,7 +307,7 @@ static __always_inline void *lm_table_insert(struct lm_key *key, struct lockmap_
 		found = rhashtable_lookup_get_insert_key(table, key, &new->node,
 							 lm_rht_params_custom);
 	else
-		found = rhashtable_lookup_get_insert_key(table, key, &new->node, lm_rht_params);
+		found = lm_table_insert_plain(table, key, new);
 	if (!IS_ERR(found))
 		return found;
 	/* -EBUSY: a resize is under way already, and the newer table has room. */

@@ -61,6 +61,7 @@ typedef unsigned int gfp_t;
 #define sizeof_field(type, member)	sizeof(((type *)0)->member)
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
 #define struct_size(p, member, n)	(sizeof(*(p)) + sizeof(*(p)->member) * (n))
+#define __flatten
 #define EXPORT_SYMBOL_GPL(name)
 #define __init
 #define module_param_named(name, value, type, perm)
