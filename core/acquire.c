@@ -283,12 +283,6 @@ static int lm_lock_new(struct lm_key *key, struct lockmap_entry *new, u64 owner,
 	return 0;
 }
 
-/* Whether a key has no value, and no holder who may just put one in, by the word that was read. */
-static bool lm_sure_absent(const struct lm_key *key)
-{
-	return !(key->word & (LM_LOCKED | LM_VALUE));
-}
-
 /**
  * lm_lock_slow() - lock a key in whatever state it is
  * @key: the key

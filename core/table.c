@@ -65,6 +65,12 @@ static __always_inline bool lm_unchanged(const struct lm_key *key,
 			(LM_VERSION | LM_LOCKED | LM_DEAD | LM_VALUE)));
 }
 
+/* Whether a key has no value, and no holder who may just put one in, by the word that was read. */
+static bool lm_sure_absent(const struct lm_key *key)
+{
+	return !(key->word & (LM_LOCKED | LM_VALUE));
+}
+
 static u32 lm_rht_key_hash(const void *data, u32 len, u32 seed)
 {
 	return ((const struct lm_key *)data)->hash;

@@ -46,7 +46,8 @@ static inline struct lockmap_entry *lm_find(struct lm_key *key)
 #define lm_match(key, entry)		((key)->word = 0, &entries[(key)->num] == (entry))
 #define lm_unchanged(key, entry)	(atomic64_read(&(entry)->lock.word) == (key)->word)
 
-/* All keys have a value, so none is idle. */
+/* All keys have a value, so none is idle, or absent. */
+#define lm_sure_absent(key)		((void)(key), false)
 #define lm_ring(map, hash)		NULL
 #define lm_ring_admits(ring)		((void)(ring), true)
 #define lm_ring_add(map, hash, entry)	((void)(hash), ex_fail("an entry is idle"))
