@@ -61,9 +61,9 @@ typedef unsigned int gfp_t;
 #define sizeof_field(type, member)	sizeof(((type *)0)->member)
 #define container_of(ptr, type, member)	((type *)((char *)(ptr) - offsetof(type, member)))
 #define struct_size(p, member, n)	(sizeof(*(p)) + sizeof(*(p)->member) * (n))
-#define __flatten
 #define EXPORT_SYMBOL_GPL(name)
 #define __init
+#define __flatten
 #define module_param_named(name, value, type, perm)
 #define MODULE_PARM_DESC(name, text)
 #define DEFINE_FREE(name, type, free)
