@@ -2,8 +2,8 @@
 /*
  * Call the functions that a map was made with.
  *
- * hash and cmp run in the middle of a lookup, cmp with the lock of a bucket held at
- * times, and interrupts off. If they called lockmap, the call could wait for that very lock. With
+ * hash and cmp run in the middle of a lookup, cmp at times with the lock of a bucket held
+ * and interrupts off. If they called lockmap, the call could wait for that very lock. With
  * CONFIG_LOCKMAP_DEBUG each CPU knows whose hash or cmp it runs, and a call from
  * there is told and refused.
  */

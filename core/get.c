@@ -39,8 +39,8 @@ static __always_inline int lm_read_value(struct lm_key *key, const struct lockma
 	return key->word & LM_VALUE ? 0 : -ENOENT;
 }
 
-/* The same, but spin while a holder runs. */
-static int lm_read_value_spin(struct lm_key *key, void *value)
+/* The same, more than once if the key changes; and spin while a holder runs, if @may_spin. */
+static int lm_read_value_tries(struct lm_key *key, void *value, bool may_spin)
 {
 	const struct lockmap_entry *entry;
 	unsigned int spins = 0;
@@ -50,7 +50,7 @@ static int lm_read_value_spin(struct lm_key *key, void *value)
 		rcu_read_lock();
 		entry = lm_find(key);
 		err = lm_read_value(key, entry, value);
-		if (err == -EBUSY && lm_word_owner(key->word) != lm_current_owner() &&
+		if (err == -EBUSY && may_spin && lm_word_owner(key->word) != lm_current_owner() &&
 		    lm_spin(&entry->lock, key->word, &spins))
 			err = -EAGAIN;
 		rcu_read_unlock();
@@ -88,7 +88,7 @@ static noinline int lm_get_general(struct lockmap *map, const void *data, size_t
 	if (unlikely(err))
 		return err;
 	if (!(map->params.clone && value)) {
-		err = lm_read_value_spin(&key, value);
+		err = lm_read_value_tries(&key, value, true);
 		if (!err || err == -ENOENT)
 			return err;
 	}
@@ -134,18 +134,14 @@ EXPORT_SYMBOL_GPL(lockmap_get);
 int lockmap_tryget(struct lockmap *map, const void *data, size_t len, void *value)
 {
 	struct lm_key key;
-	int err, tries = 0;
+	int err;
 
 	err = lm_key_init(&key, map, data, len);
 	if (unlikely(err))
 		return err;
 	if (value && map->params.clone)
 		return -EOPNOTSUPP;
-	do {
-		rcu_read_lock();
-		err = lm_read_value(&key, lm_find(&key), value);
-		rcu_read_unlock();
-	} while (err == -EAGAIN && ++tries < LM_READ_TRIES);
+	err = lm_read_value_tries(&key, value, false);
 	return err == -EAGAIN ? -EBUSY : err;
 }
 EXPORT_SYMBOL_GPL(lockmap_tryget);

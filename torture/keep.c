@@ -70,38 +70,14 @@ void lmt_op_present(struct lmt_actor *a)
 	lmt_unlock(a, m, index, entry);
 }
 
-/* A value is of one piece, and no older than the call, as that of lockmap_get(). */
 void lmt_op_tryget(struct lmt_actor *a)
 {
 	struct lmt_map *m = lmt_pick_map(a);
-	unsigned int index = lmt_pick_key(a, m), epoch;
-	const struct lmt_shadow *s = &m->shadow[index];
-	struct lmt_value v;
-	unsigned long seq;
-	struct lmt_key key;
-	int err;
+	unsigned int index = lmt_pick_key(a, m);
+	int err = lmt_read(a, m, index, lockmap_tryget);
 
-	lmt_key_init(&key, m, index);
-	/* Read the shadow before the value; pairs with lmt_value_inserted(), lmt_value_write(). */
-	epoch = smp_load_acquire(&s->epoch);
-	/* As above. */
-	seq = smp_load_acquire(&s->seq);
-	err = lockmap_tryget(m->map, key.data, key.len, &v);
-	smp_rmb(); /* read the value before the shadow as it is now */
-	if (m->params.clone) {
-		if (err != -EOPNOTSUPP)
-			lmt_fail(a, m, index, "error code", "tryget with clone: %d", err);
-		return;
-	}
-	if (err && err != -ENOENT && err != -EBUSY)
+	if (m->params.clone ? err != -EOPNOTSUPP : err && err != -ENOENT && err != -EBUSY)
 		lmt_fail(a, m, index, "error code", "tryget: %d", err);
-	else if (!err && !lmt_value_ok(&v, m, index))
-		lmt_fail(a, m, index, "torn value", "seq %llu", v.seq);
-	else if (!err && lmt_class(m, index) != LMT_UNTRACKED &&
-		 (v.seq < seq || v.seq > READ_ONCE(s->seq)))
-		lmt_fail(a, m, index, "stale value", "seq %llu, not %lu", v.seq, seq);
-	else if (err == -ENOENT && lmt_was_present(m, index, epoch))
-		lmt_fail(a, m, index, "presence", "tryget in epoch %u", epoch);
 }
 
 static int lmt_call_entry_lock(struct lockmap_entry *entry, enum lmt_wait_mode mode,

@@ -22,34 +22,49 @@ static void lmt_op_lock(struct lmt_actor *a)
 	lmt_unlock(a, m, index, entry);
 }
 
-/* A value that is read without the lock is of one piece, and no older than the call. */
-static void lmt_op_get(struct lmt_actor *a)
+/*
+ * Read a value without the lock, by lockmap_get() or lockmap_tryget(): it is of one piece,
+ * and no older than the call. Return: what the call returned.
+ */
+int lmt_read(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+	     int (*read)(struct lockmap *map, const void *key, size_t len, void *value))
 {
-	struct lmt_map *m = lmt_pick_map(a);
-	unsigned int index = lmt_pick_key(a, m), epoch;
 	const struct lmt_shadow *s = &m->shadow[index];
 	bool untracked = lmt_class(m, index) == LMT_UNTRACKED;
 	struct lmt_value v;
+	unsigned int epoch;
 	unsigned long seq;
 	struct lmt_key key;
 	int err;
 
 	lmt_key_init(&key, m, index);
-	lmt_begin_wait(a, m, index, LMT_LOCK);
 	/* Read the shadow before the value; pairs with lmt_value_inserted(), lmt_value_write(). */
 	epoch = smp_load_acquire(&s->epoch);
 	/* As above. */
 	seq = smp_load_acquire(&s->seq);
-	err = lockmap_get(m->map, key.data, key.len, &v);
+	err = read(m->map, key.data, key.len, &v);
 	smp_rmb(); /* read the value before the shadow as it is now */
 	if (err && err != -ENOENT)
-		lmt_fail(a, m, index, "error code", "get: %d", err);
-	else if (!err && !lmt_value_ok(&v, m, index))
+		return err;
+	if (!err && !lmt_value_ok(&v, m, index))
 		lmt_fail(a, m, index, "torn value", "seq %llu", v.seq);
 	else if (!err && !untracked && (v.seq < seq || v.seq > READ_ONCE(s->seq)))
 		lmt_fail(a, m, index, "stale value", "seq %llu, not %lu", v.seq, seq);
 	else if (!untracked && READ_ONCE(s->epoch) == epoch && (err == 0) != (epoch & 1))
-		lmt_fail(a, m, index, "presence", "get: %d in epoch %u", err, epoch);
+		lmt_fail(a, m, index, "presence", "read: %d in epoch %u", err, epoch);
+	return err;
+}
+
+static void lmt_op_get(struct lmt_actor *a)
+{
+	struct lmt_map *m = lmt_pick_map(a);
+	unsigned int index = lmt_pick_key(a, m);
+	int err;
+
+	lmt_begin_wait(a, m, index, LMT_LOCK);
+	err = lmt_read(a, m, index, lockmap_get);
+	if (err && err != -ENOENT)
+		lmt_fail(a, m, index, "error code", "get: %d", err);
 }
 
 static void lmt_op_contains(struct lmt_actor *a)
@@ -62,10 +77,10 @@ static void lmt_op_contains(struct lmt_actor *a)
 
 	lmt_key_init(&key, m, index);
 	lmt_begin_wait(a, m, index, LMT_LOCK);
-	/* As in lmt_op_get(). */
+	/* As in lmt_read(). */
 	epoch = smp_load_acquire(&s->epoch);
 	has = lockmap_contains(m->map, key.data, key.len);
-	smp_rmb(); /* as in lmt_op_get() */
+	smp_rmb(); /* as in lmt_read() */
 	if (lmt_class(m, index) != LMT_UNTRACKED && READ_ONCE(s->epoch) == epoch &&
 	    has != (epoch & 1))
 		lmt_fail(a, m, index, "presence", "contains: %d in epoch %u", has, epoch);
@@ -332,7 +347,7 @@ static void lmt_op_clear(struct lmt_actor *a)
 	index = lmt_pick_key(a, lmt_cleared);
 	s = &lmt_cleared->shadow[index];
 	lmt_begin_wait(a, lmt_cleared, index, LMT_LOCK);
-	/* As in lmt_op_get(). */
+	/* As in lmt_read(). */
 	epoch = smp_load_acquire(&s->epoch);
 	err = lockmap_clear(lmt_cleared->map);
 	if (err)

@@ -412,6 +412,8 @@ int lmt_crowd_fn(void *arg);
 extern const struct lmt_op lmt_ops[LMT_OPS];
 
 const struct lmt_op *lmt_pick_op(struct rnd_state *rnd);
+int lmt_read(struct lmt_actor *a, struct lmt_map *m, unsigned int index,
+	     int (*read)(struct lockmap *map, const void *key, size_t len, void *value));
 bool lmt_set(struct lmt_actor *a, struct lmt_map *m, unsigned int index, bool insert);
 void lmt_transfer(struct lmt_actor *a, struct lmt_map *m, struct lockmap_batch *batch);
 

@@ -205,7 +205,7 @@ static void get(u64 number, bool present)
 {
 	struct lm_key key = key_number(&number);
 	u64 value[2] = {};
-	int err = lm_read_value_spin(&key, value);
+	int err = lm_read_value_tries(&key, value, true);
 
 	ex_assert(!present || err != -ENOENT, "a key that is in the map is not found");
 	if (!err) {
