@@ -66,19 +66,23 @@ static noinline void LOOP(loop_change)(struct bench_thread *t, unsigned int n)
 }
 
 #if BENCH_LEN == 8
-static noinline void LOOP(loop_lock)(struct bench_thread *t, unsigned int n)
-{
-	u64 i = t->next, end = i + n;
-	struct bench_held held;
-
-	for (; i != end; i++) {
-		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))
-			t->failed++;
-		else
-			DO(unlock)(t->map, &held, BENCH_LEN);
-	}
-	t->next = end;
+/* Lock and unlock, by whichever calls. */
+#define BENCH_LOCK_LOOP(name, lock, unlock)							\
+static noinline void LOOP(name)(struct bench_thread *t, unsigned int n)				\
+{												\
+	u64 i = t->next, end = i + n;								\
+	struct bench_held held;									\
+												\
+	for (; i != end; i++) {									\
+		if (unlikely(!DO(lock)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))		\
+			t->failed++;								\
+		else										\
+			DO(unlock)(t->map, &held, BENCH_LEN);					\
+	}											\
+	t->next = end;										\
 }
+
+BENCH_LOCK_LOOP(loop_lock, lock, unlock)
 
 #ifndef BENCH_NO_TRYLOCK
 static noinline void LOOP(loop_trylock)(struct bench_thread *t, unsigned int n)
@@ -158,35 +162,11 @@ static noinline void LOOP(loop_batch_16)(struct bench_thread *t, unsigned int n)
 }
 
 #ifdef BENCH_HAS_SHARED
-static noinline void LOOP(loop_shared)(struct bench_thread *t, unsigned int n)
-{
-	u64 i = t->next, end = i + n;
-	struct bench_held held;
-
-	for (; i != end; i++) {
-		if (unlikely(!DO(lock_shared)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))
-			t->failed++;
-		else
-			DO(unlock_shared)(t->map, &held, BENCH_LEN);
-	}
-	t->next = end;
-}
+BENCH_LOCK_LOOP(loop_shared, lock_shared, unlock_shared)
 #endif
 
 #ifdef BENCH_HAS_ASYNC
-static noinline void LOOP(loop_async)(struct bench_thread *t, unsigned int n)
-{
-	u64 i = t->next, end = i + n;
-	struct bench_held held;
-
-	for (; i != end; i++) {
-		if (unlikely(!DO(async)(t->map, LOOP(key)(t, i), BENCH_LEN, &held)))
-			t->failed++;
-		else
-			DO(unlock)(t->map, &held, BENCH_LEN);
-	}
-	t->next = end;
-}
+BENCH_LOCK_LOOP(loop_async, async, unlock)
 
 static noinline void LOOP(loop_grant)(struct bench_thread *t, unsigned int n)
 {
@@ -350,6 +330,7 @@ static const bench_loop_t LOOP(loops)[BENCH_NR_OPS] = {
 #endif
 };
 
+#undef BENCH_LOCK_LOOP
 #undef LOOP
 #undef bench_held
 #undef DO
