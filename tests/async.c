@@ -45,9 +45,7 @@ static void note_grant(struct lockmap_request *req, struct lockmap_entry *entry)
 
 static struct lockmap_entry *ask_nr(struct lockmap *map, u64 n, struct lockmap_request *req)
 {
-	u64 key = key_of(n);
-
-	return lockmap_lock_async(map, &key, sizeof(key), req);
+	return lockmap_lock_async(map, &n, sizeof(n), req);
 }
 
 static struct asked *create_asked(struct kunit *test)
@@ -73,7 +71,7 @@ static void free_key_is_locked_at_once(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 2, 20), 0);
 	for (unsigned int i = 0; i < 6; i++) {
-		u64 n = i / 2, key = key_of(n);
+		u64 n = i / 2, key = n;
 
 		entry = ask_nr(map, n, &asked->req);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, entry);
@@ -97,7 +95,7 @@ static void bad_requests_are_refused(struct kunit *test)
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_request no_function = { };
 	struct asked *asked = create_asked(test);
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	KUNIT_EXPECT_EQ(test, PTR_ERR(ask_nr(map, 1, NULL)), -EINVAL);
 	KUNIT_EXPECT_EQ(test, PTR_ERR(ask_nr(map, 1, &no_function)), -EINVAL);
@@ -115,7 +113,7 @@ static void holder_may_ask_for_its_key(struct kunit *test)
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_entry *entry = lmtest_hold(test, map, 5);
 	struct asked *asked = create_asked(test);
-	u64 key = key_of(5);
+	u64 key = 5;
 
 	asked->keep = true;
 	expect_pending(test, map, 5, asked);
@@ -153,7 +151,7 @@ static int take_turn(struct worker *w)
 {
 	struct lockmap_entry *entry;
 	struct lockmap_batch *batch;
-	u64 key = key_of(w->key);
+	u64 key = w->key;
 
 	lmtest_about_to_wait(w);
 	entry = lmtest_lock_by(w->map, w->op, &key, sizeof(key), PATIENCE, &batch);

@@ -24,7 +24,7 @@ static void expect_batch_of(struct kunit *test, struct lockmap *map, unsigned in
 	unsigned int wrong = 0, visits = 0;
 	struct lockmap_batch *batch;
 	struct lockmap_entry *entry;
-	u64 absent = key_of(999), after = key_of(1000 + n);
+	u64 absent = 999, after = 1000 + n;
 
 	memcpy(all, keys, n * sizeof(*keys));
 	memcpy(all + n, keys, n * sizeof(*keys));
@@ -39,7 +39,7 @@ static void expect_batch_of(struct kunit *test, struct lockmap *map, unsigned in
 
 		wrong += nr_of(lockmap_entry_key(entry, NULL)) != want;
 		wrong += entry != lmtest_nth(batch, visits);
-		wrong += lockmap_batch_entry(batch, &(u64) { key_of(want) }, sizeof(u64)) != entry;
+		wrong += lockmap_batch_entry(batch, &(u64) { want }, sizeof(u64)) != entry;
 		wrong += trylock_error(map, want) != -EBUSY;
 		*(u64 *)lockmap_entry_get_or_insert(entry, NULL) += want;
 		visits++;
@@ -172,7 +172,7 @@ static void expect_mixed_batch(struct kunit *test, struct lockmap *map,
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, batch);
 	KUNIT_EXPECT_EQ(test, batch->nr, nr);
 	lockmap_batch_for_each_shared(batch, shared) {
-		u64 key = key_of(n);
+		u64 key = n;
 
 		wrong += nr_of(lockmap_entry_key(shared, NULL)) != n;
 		wrong += lockmap_batch_entry_shared(batch, &key, sizeof(key)) != shared;
@@ -190,7 +190,7 @@ static void expect_mixed_batch(struct kunit *test, struct lockmap *map,
 		n += 2;
 	}
 	KUNIT_EXPECT_EQ(test, n, round_up(nr, 2));
-	KUNIT_EXPECT_NULL(test, lockmap_batch_entry_shared(batch, &(u64) { key_of(nr) }, 8));
+	KUNIT_EXPECT_NULL(test, lockmap_batch_entry_shared(batch, &(u64) { nr }, 8));
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	lockmap_batch_unlock(batch);
 }

@@ -63,7 +63,7 @@ static void release_gets_each_value_once(struct kunit *test)
 		.name = "release", .key_len = sizeof(u64), .value_len = sizeof(u64),
 		.release = record_release, .priv = recorder,
 	});
-	u64 key = key_of(3), three = 3, old;
+	u64 key = 3, three = 3, old;
 	struct lockmap_entry *entry;
 
 	recorder->map = map;

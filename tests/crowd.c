@@ -119,7 +119,7 @@ static void unlock_beside_a_crowd(struct kunit *test)
 /* Measure the way into a queue and out of it again. Return: 0 if no key was free. */
 static int visit_queue_once(struct worker *w)
 {
-	u64 times[SAMPLES], start, key = key_of(w->key);
+	u64 times[SAMPLES], start, key = w->key;
 	int err = -ETIMEDOUT;
 
 	for (unsigned int i = 0; i < SAMPLES && err == -ETIMEDOUT; i++) {

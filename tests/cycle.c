@@ -67,10 +67,9 @@ static void end_cycle(struct kunit *test, struct cycle *c)
 static int wait_for_key(struct cycle *c, u64 n, enum op op, unsigned long timeout)
 {
 	unsigned long visits = 0;
-	u64 key = key_of(n);
 	int ret;
 
-	ret = lmtest_do_op(c->map[n % 2], op, &key, sizeof(key), timeout, &visits);
+	ret = lmtest_do_op(c->map[n % 2], op, &n, sizeof(n), timeout, &visits);
 	return ret == -ENOENT ? 0 : min(ret, 0);
 }
 

@@ -19,7 +19,7 @@ static int use_all_keys_but(struct worker *w)
 	for (unsigned int n = 0; n < 1000; n++) {
 		if (n == w->key)
 			continue;
-		raw[0] = key_of(n);
+		raw[0] = n;
 		for (enum op op = 0; op < NR_OPS; op++) {
 			if (op >= OP_FOR_EACH && op <= OP_CLEAR)
 				continue;
@@ -33,7 +33,7 @@ static int use_all_keys_but(struct worker *w)
 		for (unsigned int i = 0; i < 4; i++) {
 			u64 other = (n + 100 * i) % 1000;
 
-			raw[i] = key_of(other == w->key ? n : other);
+			raw[i] = other == w->key ? n : other;
 			keys[i] = (struct lockmap_key) { raw + i, sizeof(u64) };
 		}
 		ret = batch_error(lockmap_batch_lock(w->map, keys, 4)) ?:
@@ -87,7 +87,7 @@ struct shared {
 static int enter(struct worker *w)
 {
 	struct shared *shared = w->arg;
-	u64 key = key_of(w->key);
+	u64 key = w->key;
 	struct lockmap_entry *entry;
 	struct lockmap_batch *batch;
 
@@ -127,7 +127,7 @@ static void every_lock_excludes_every_other(struct kunit *test)
 	for (enum op holder = 0; holder < NR_SHARE_OPS; holder++)
 		for (enum op waiter = 0; waiter < NR_SHARE_OPS; waiter++) {
 			bool together = op_shares(holder) && op_shares(waiter);
-			u64 n = (holder + waiter) % 2, key = key_of(n);
+			u64 n = (holder + waiter) % 2, key = n;
 			unsigned long entered = shared->entered;
 			struct lockmap_entry *entry;
 			struct lockmap_batch *batch;

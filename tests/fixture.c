@@ -464,7 +464,7 @@ struct lockmap_key *lmtest_make_keys(struct kunit *test, u64 first, unsigned int
 	u64 *data = (u64 *)(keys + n);
 
 	for (unsigned int i = 0; i < n; i++) {
-		data[i] = key_of(first + i);
+		data[i] = first + i;
 		keys[i].data = data + i;
 		keys[i].len = sizeof(u64);
 	}

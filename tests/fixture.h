@@ -260,11 +260,6 @@ static inline void expect_told_begin(const char *text)
  * is that of their numbers.
  */
 
-static inline u64 key_of(u64 n)
-{
-	return n;
-}
-
 static inline u64 nr_of(const void *key)
 {
 	return get_unaligned((const u64 *)key);
@@ -272,16 +267,12 @@ static inline u64 nr_of(const void *key)
 
 static inline struct lockmap_entry *lock_nr(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lockmap_lock_timeout(map, &key, sizeof(key), PATIENCE);
+	return lockmap_lock_timeout(map, &n, sizeof(n), PATIENCE);
 }
 
 static inline struct lockmap_entry *trylock_nr(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lockmap_trylock(map, &key, sizeof(key));
+	return lockmap_trylock(map, &n, sizeof(n));
 }
 
 /*
@@ -290,8 +281,7 @@ static inline struct lockmap_entry *trylock_nr(struct lockmap *map, u64 n)
  */
 static inline const struct lockmap_entry *share_nr(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	const struct lockmap_entry *entry = lockmap_trylock_shared(map, &key, sizeof(key));
+	const struct lockmap_entry *entry = lockmap_trylock_shared(map, &n, sizeof(n));
 
 	if (!IS_ERR_OR_NULL(entry))
 		lockmap_entry_disown_shared(entry);
@@ -300,52 +290,38 @@ static inline const struct lockmap_entry *share_nr(struct lockmap *map, u64 n)
 
 static inline struct lockmap_entry *present_nr(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lockmap_lock_present(map, &key, sizeof(key));
+	return lockmap_lock_present(map, &n, sizeof(n));
 }
 
 static inline struct lockmap_entry *prealloc_nr(struct lockmap *map, u64 n,
 						struct lockmap_prealloc **pre)
 {
-	u64 key = key_of(n);
-
-	return lockmap_lock_prealloc(map, &key, sizeof(key), pre);
+	return lockmap_lock_prealloc(map, &n, sizeof(n), pre);
 }
 
 static inline int get_nr(struct lockmap *map, u64 n, void *value)
 {
-	u64 key = key_of(n);
-
-	return lockmap_get(map, &key, sizeof(key), value);
+	return lockmap_get(map, &n, sizeof(n), value);
 }
 
 static inline int tryget_nr(struct lockmap *map, u64 n, void *value)
 {
-	u64 key = key_of(n);
-
-	return lockmap_tryget(map, &key, sizeof(key), value);
+	return lockmap_tryget(map, &n, sizeof(n), value);
 }
 
 static inline bool contains_nr(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lockmap_contains(map, &key, sizeof(key));
+	return lockmap_contains(map, &n, sizeof(n));
 }
 
 static inline int insert_nr(struct lockmap *map, u64 n, u64 value)
 {
-	u64 key = key_of(n);
-
-	return lockmap_insert(map, &key, sizeof(key), &value, NULL);
+	return lockmap_insert(map, &n, sizeof(n), &value, NULL);
 }
 
 static inline int remove_nr(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lockmap_remove(map, &key, sizeof(key), NULL);
+	return lockmap_remove(map, &n, sizeof(n), NULL);
 }
 
 /* The error of a call that locks one key, 0 if it succeeded; the key is unlocked again. */

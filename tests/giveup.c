@@ -15,7 +15,7 @@ static void timeouts(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_key *keys = lmtest_make_keys(test, 1, 8);
-	u64 key = key_of(5);
+	u64 key = 5;
 	struct lockmap_entry *entry;
 	struct worker *w;
 
@@ -74,7 +74,7 @@ static void passed_deadlines(struct kunit *test)
 		-1UL, -HZ, (unsigned long)LONG_MAX + 1, (unsigned long)LONG_MAX + 2,
 	};
 	struct lockmap *map = lmtest_create_u64(test);
-	u64 key = key_of(5);
+	u64 key = 5;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(timeout); i++)
 		for (unsigned int k = 0; k < ARRAY_SIZE(timed); k++) {

@@ -82,9 +82,7 @@ static struct worker *hold_and_end(struct kunit *test, struct lockmap *map, u64 
 
 static int wait_for_key(struct lockmap *map, u64 n, unsigned long timeout)
 {
-	u64 key = key_of(n);
-
-	return lock_error(lockmap_lock_timeout(map, &key, sizeof(key), timeout));
+	return lock_error(lockmap_lock_timeout(map, &n, sizeof(n), timeout));
 }
 
 /* The next task that waits for the key tells, once it has slept for 10 ms; once a map. */

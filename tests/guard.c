@@ -12,90 +12,71 @@
 
 static int guarded_lock(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_lock, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_lock, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_lock_interruptible(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_lock_interruptible, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_lock_interruptible, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_lock_killable(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_lock_killable, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_lock_killable, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_trylock(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_trylock, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_trylock, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int freed_lock(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
 	struct lockmap_entry *entry __free(lockmap_unlock) =
-		lockmap_lock_timeout(map, &key, sizeof(key), 1);
+		lockmap_lock_timeout(map, &n, sizeof(n), 1);
 
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_lock_shared(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_lock_shared, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_lock_shared, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_lock_shared_interruptible(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_lock_shared_interruptible, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_lock_shared_interruptible, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_lock_shared_killable(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_lock_shared_killable, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_lock_shared_killable, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_trylock_shared(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	CLASS(lockmap_trylock_shared, entry)(map, &key, sizeof(key));
+	CLASS(lockmap_trylock_shared, entry)(map, &n, sizeof(n));
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int freed_lock_shared(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
 	const struct lockmap_entry *entry __free(lockmap_unlock_shared) =
-		lockmap_lock_shared_timeout(map, &key, sizeof(key), 1);
+		lockmap_lock_shared_timeout(map, &n, sizeof(n), 1);
 
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int guarded_batch(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+	struct lockmap_key keys[] = { { &n, sizeof(n) } };
 
 	CLASS(lockmap_batch_lock, batch)(map, keys, 1);
 	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
@@ -103,8 +84,7 @@ static int guarded_batch(struct lockmap *map, u64 n)
 
 static int guarded_batch_interruptible(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+	struct lockmap_key keys[] = { { &n, sizeof(n) } };
 
 	CLASS(lockmap_batch_lock_interruptible, batch)(map, keys, 1);
 	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
@@ -112,8 +92,7 @@ static int guarded_batch_interruptible(struct lockmap *map, u64 n)
 
 static int guarded_batch_killable(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+	struct lockmap_key keys[] = { { &n, sizeof(n) } };
 
 	CLASS(lockmap_batch_lock_killable, batch)(map, keys, 1);
 	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
@@ -121,8 +100,7 @@ static int guarded_batch_killable(struct lockmap *map, u64 n)
 
 static int guarded_batch_trylock(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+	struct lockmap_key keys[] = { { &n, sizeof(n) } };
 
 	CLASS(lockmap_batch_trylock, batch)(map, keys, 1);
 	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);
@@ -130,8 +108,7 @@ static int guarded_batch_trylock(struct lockmap *map, u64 n)
 
 static int freed_batch(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	struct lockmap_key keys[] = { { &key, sizeof(key) } };
+	struct lockmap_key keys[] = { { &n, sizeof(n) } };
 	struct lockmap_batch *batch __free(lockmap_batch_unlock) =
 		lockmap_batch_lock_timeout(map, keys, 1, 1);
 
@@ -153,17 +130,14 @@ DEFINE_LOCKMAP(typed, u64, u64);
 #define TYPED_GUARD(func)								\
 static int guarded_typed_##func(struct lockmap *map, u64 n)				\
 {											\
-	u64 key = key_of(n);								\
-											\
-	CLASS(typed_##func, entry)((struct typed *)map, &key);				\
+	CLASS(typed_##func, entry)((struct typed *)map, &n);				\
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);			\
 }
 
 #define TYPED_BATCH_GUARD(func)								\
 static int guarded_typed_##func(struct lockmap *map, u64 n)				\
 {											\
-	u64 key = key_of(n);								\
-	struct typed_batch_key keys[] = { typed_batch_key(&key) };			\
+	struct typed_batch_key keys[] = { typed_batch_key(&n) };			\
 											\
 	CLASS(typed_##func, batch)((struct typed *)map, keys, ARRAY_SIZE(keys));	\
 	return IS_ERR(batch) ? PTR_ERR(batch) : trylock_error(map, n);			\
@@ -184,26 +158,23 @@ TYPED_BATCH_GUARD(batch_trylock)
 
 static int freed_typed_lock(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
 	struct typed_entry *entry __free(typed_unlock) =
-		typed_lock_timeout((struct typed *)map, &key, 1);
+		typed_lock_timeout((struct typed *)map, &n, 1);
 
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int freed_typed_lock_shared(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
 	const struct typed_entry *entry __free(typed_unlock_shared) =
-		typed_lock_shared_timeout((struct typed *)map, &key, 1);
+		typed_lock_shared_timeout((struct typed *)map, &n, 1);
 
 	return IS_ERR(entry) ? PTR_ERR(entry) : trylock_error(map, n);
 }
 
 static int freed_typed_batch(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-	struct typed_batch_key keys[] = { typed_batch_key(&key) };
+	struct typed_batch_key keys[] = { typed_batch_key(&n) };
 	struct typed_batch *batch __free(typed_batch_unlock) =
 		typed_batch_lock_timeout((struct typed *)map, keys, ARRAY_SIZE(keys), 1);
 

@@ -187,7 +187,7 @@ static void refused_key_is_told(struct kunit *test)
 
 static void null_map_is_refused(struct kunit *test)
 {
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	for (enum op op = 0; op < NR_OPS; op++) {
 		int want = op == OP_CONTAINS ? false : -EINVAL;

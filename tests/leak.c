@@ -91,7 +91,7 @@ static void sharers_and_requests_outlive_their_map(struct kunit *test)
 	struct lockmap *map = create_unmanaged(test);
 	const struct lockmap_entry *shared;
 	struct lockmap_entry *entry;
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	shared = share_nr(map, 1);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, shared);

@@ -22,13 +22,12 @@ static struct lockmap *create_with_class(struct kunit *test, struct lock_class_k
 static void do_all_ops(struct kunit *test, struct lockmap *map, u64 n)
 {
 	unsigned long visits = 0;
-	u64 key = key_of(n);
 
 	for (enum op op = 0; op < NR_WAIT_OPS; op++) {
 		remove_nr(map, n);
-		lmtest_do_op(map, op, &key, sizeof(key), PATIENCE, &visits);
+		lmtest_do_op(map, op, &n, sizeof(n), PATIENCE, &visits);
 		KUNIT_EXPECT_GE(test, insert_nr(map, n, 10), 0);
-		lmtest_do_op(map, op, &key, sizeof(key), PATIENCE, &visits);
+		lmtest_do_op(map, op, &n, sizeof(n), PATIENCE, &visits);
 		KUNIT_EXPECT_TRUE_MSG(test, debug_locks, "%s", lmtest_op_name[op]);
 	}
 }
@@ -196,7 +195,7 @@ static void smaller_key_is_told(struct kunit *test)
 		struct lockmap *map = lmtest_create_u64(test);
 		struct lockmap_batch *batch = NULL;
 		struct lockmap_entry *entry = NULL;
-		u64 key = key_of(4);
+		u64 key = 4;
 
 		if (i % 2)
 			batch = lockmap_batch_lock(map, apart, ARRAY_SIZE(apart));
@@ -312,7 +311,7 @@ static void maps_of_one_site_are_told(struct kunit *test)
 	struct lockmap *map = create_at_one_site(test, NULL);
 	struct lockmap_entry *entry = lmtest_hold(test, map, 1);
 	unsigned long visits = 0;
-	u64 key = key_of(2);
+	u64 key = 2;
 
 	for (enum op op = 0; op < NR_WAIT_OPS; op++) {
 		struct lockmap *other = create_at_one_site(test, NULL);

@@ -40,11 +40,10 @@ static void expect_report_end(struct kunit *test)
 static int op_under_mutex(struct lockmap *map, enum op op, u64 n)
 {
 	unsigned long visits = 0;
-	u64 key = key_of(n);
 	int ret;
 
 	mutex_lock(&mutex);
-	ret = lmtest_do_op(map, op, &key, sizeof(key), PATIENCE, &visits);
+	ret = lmtest_do_op(map, op, &n, sizeof(n), PATIENCE, &visits);
 	mutex_unlock(&mutex);
 	return ret;
 }
@@ -275,7 +274,7 @@ static void call_under_lock_of_reclaim(struct kunit *test, enum op op)
 {
 	struct lockmap *map = lmtest_create_u64(test);
 	unsigned long visits = 0;
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	KUNIT_EXPECT_EQ(test, insert_nr(map, 1, 10), 0);
 	/* From now on there is a spare batch. */

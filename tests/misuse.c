@@ -349,7 +349,7 @@ struct meddler {
 static void meddle(struct meddler *meddler)
 {
 	struct lockmap_request req = { .granted = ERR_PTR(-EFAULT) };
-	u64 key = key_of(3);
+	u64 key = 3;
 	struct lockmap_key keys[] = { { &key, sizeof(key) } };
 
 	if (!meddler->map)

@@ -78,7 +78,7 @@ static void downgrade_grants_no_request(struct kunit *test)
 	struct lockmap *map = lmtest_create_u64(test);
 	struct lockmap_entry *entry = lmtest_hold(test, map, 5);
 	const struct lockmap_entry *shared;
-	u64 key = key_of(5);
+	u64 key = 5;
 
 	granted = 0;
 	KUNIT_EXPECT_EQ(test, PTR_ERR(lockmap_lock_async(map, &key, sizeof(key), &req)),
@@ -134,7 +134,7 @@ static void upgrade(struct kunit *test)
 	struct lockmap *map = lmtest_create_u64(test);
 	const struct lockmap_entry *shared, *other;
 	struct lockmap_entry *entry;
-	u64 key = key_of(5);
+	u64 key = 5;
 	struct worker *w;
 
 	for (unsigned int waited_for = 0; waited_for < 2; waited_for++) {
@@ -166,7 +166,7 @@ static void upgrade(struct kunit *test)
 /* Two holders ask for the upgrade at the same time. */
 static int race_to_upgrade(struct worker *w)
 {
-	u64 key = key_of(5);
+	u64 key = 5;
 
 	lmtest_wait_at_gate(w);
 	for (unsigned int i = 0; i < w->nr; i++) {

@@ -199,7 +199,7 @@ static void fail_op(struct kunit *test, enum op op)
 
 		for (unsigned int n = 1; n < MAX_FAILS && !left; n++) {
 			size_t len = lockmap_len(map);
-			u64 raw = key_of(key);
+			u64 raw = key;
 			int ret;
 
 			fail_nth_allocation(n);
@@ -339,9 +339,8 @@ static void never_granted(struct lockmap_request *req, struct lockmap_entry *ent
 static int request_error(struct lockmap *map, u64 n)
 {
 	struct lockmap_request req = { .granted = never_granted };
-	u64 key = key_of(n);
 
-	return lock_error(lockmap_lock_async(map, &key, sizeof(key), &req));
+	return lock_error(lockmap_lock_async(map, &n, sizeof(n), &req));
 }
 
 /*

@@ -18,7 +18,7 @@ static void expect_edeadlk(struct kunit *test, struct lockmap *map, u64 n, bool 
 			   const char *when)
 {
 	size_t len = lockmap_len(map);
-	u64 key = key_of(n), old = 1234;
+	u64 key = n, old = 1234;
 	unsigned long visits = 0;
 
 	for (enum op op = 0; op < NR_OPS; op++) {
@@ -169,7 +169,7 @@ static int disown_and_walk(struct worker *w)
 static void disowned_key_has_no_owner(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create_u64(test);
-	u64 key = key_of(5);
+	u64 key = 5;
 	struct lockmap_entry *entry;
 	struct lockmap_batch *batch;
 	struct worker *w;
@@ -214,7 +214,7 @@ static void disowned_key_has_no_owner(struct kunit *test)
 	lockmap_batch_for_each(batch, entry)
 		lockmap_entry_disown(entry);
 	for (u64 n = 4; n < 7; n++) {
-		key = key_of(n);
+		key = n;
 		KUNIT_EXPECT_EQ(test, lock_error(lockmap_lock_timeout(map, &key, 8, 1)),
 				-ETIMEDOUT);
 	}

@@ -70,7 +70,7 @@ static void bad_ones_are_refused(struct kunit *test)
 	static const gfp_t bad[] = { GFP_KERNEL | __GFP_ZERO, GFP_KERNEL | GFP_DMA,
 				     GFP_KERNEL | __GFP_HIGHMEM };
 	struct lockmap_prealloc *pre = NULL, *kept;
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, NULL)), -EINVAL);
 	KUNIT_EXPECT_EQ(test, lock_error(prealloc_nr(map, 1, &pre)), -EINVAL);

@@ -12,16 +12,12 @@
 
 static int try_present_error(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lock_error(lockmap_trylock_present(map, &key, sizeof(key)));
+	return lock_error(lockmap_trylock_present(map, &n, sizeof(n)));
 }
 
 static int killable_present_error(struct lockmap *map, u64 n)
 {
-	u64 key = key_of(n);
-
-	return lock_error(lockmap_lock_present_killable(map, &key, sizeof(key)));
+	return lock_error(lockmap_lock_present_killable(map, &n, sizeof(n)));
 }
 
 static void expect_errors(struct kunit *test, struct lockmap *map, u64 n, int want)

@@ -35,7 +35,7 @@ static bool is_whole(const struct wide *v)
  */
 static int change_always(struct worker *w)
 {
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	lmtest_wait_at_gate(w);
 	while (!lmtest_must_stop(w)) {
@@ -53,7 +53,7 @@ static int change_always(struct worker *w)
 
 static int read_often(struct worker *w)
 {
-	u64 key = key_of(1), last = 0;
+	u64 key = 1, last = 0;
 
 	lmtest_wait_at_gate(w);
 	for (w->count = 0; w->count < w->nr; w->count++) {
@@ -78,7 +78,7 @@ static void readers_get_their_turn(struct kunit *test)
 	struct lockmap *map = lmtest_create(test, &(struct lockmap_params) {
 		.name = "turn", .key_len = sizeof(u64), .value_len = sizeof(struct wide),
 	});
-	u64 key = key_of(1);
+	u64 key = 1;
 	struct worker *reader;
 
 	KUNIT_EXPECT_EQ(test, lockmap_insert(map, &key, sizeof(key), NULL, NULL), 0);

@@ -31,7 +31,7 @@ static void holders_share_a_key(struct kunit *test)
 		struct lockmap *map = lmtest_create_u64(test);
 		enum op op = excluded[i / 2];
 		bool present = i % 2;
-		u64 key = key_of(5);
+		u64 key = 5;
 		struct worker *w;
 		int ret;
 
@@ -113,7 +113,7 @@ static int visit_room(struct worker *w)
 	struct room *room = w->arg;
 	struct lockmap_entry *entry;
 	struct lockmap_batch *batch;
-	u64 key = key_of(w->key);
+	u64 key = w->key;
 
 	lmtest_about_to_wait(w);
 	entry = lmtest_lock_by(w->map, w->op, &key, sizeof(key), w->timeout, &batch);
@@ -170,7 +170,7 @@ static void play_turn(struct kunit *test, enum turn turn, unsigned int nr)
 	const struct lockmap_entry *shared = NULL;
 	struct lockmap_entry *entry = NULL;
 	struct worker *writer, *last;
-	u64 key = key_of(5);
+	u64 key = 5;
 
 	if (turn == TURN_CANCEL) {
 		shared = lmtest_hold_shared(test, map, 5);
@@ -403,7 +403,7 @@ static void sharers_do_not_disturb_readers(struct kunit *test)
 /* Hold the key for 5 ms, again and again. */
 static int hold_key(struct worker *w)
 {
-	u64 key = key_of(5);
+	u64 key = 5;
 
 	lmtest_wait_at_gate(w);
 	while (!lmtest_must_stop(w)) {

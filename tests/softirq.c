@@ -70,7 +70,7 @@ static unsigned long change_values(struct lockmap_entry *entry)
 static unsigned long look(void)
 {
 	struct lockmap_entry *entry;
-	u64 value = 0, absent = key_of(99);
+	u64 value = 0, absent = 99;
 	unsigned long errors = 0;
 
 	errors += lockmap_tryget(soft.map, &soft.key, sizeof(soft.key), &value) || value != 3;
@@ -154,7 +154,7 @@ static void keys_in_softirq(struct kunit *test)
 	struct worker *w;
 
 	soft.map = lmtest_create_u64(test);
-	soft.key = key_of(5);
+	soft.key = 5;
 
 	/* a new key is locked and unlocked in softirq; a task waits for it meanwhile */
 	do_in_softirq(test, SOFT_TRYLOCK);
@@ -234,7 +234,7 @@ static void shared_keys_in_softirq(struct kunit *test)
 
 	soft.map = lmtest_create_u64(test);
 	for (unsigned int present = 0; present < 2; present++) {
-		soft.key = key_of(5 + present);
+		soft.key = 5 + present;
 		if (present)
 			KUNIT_EXPECT_EQ(test, insert_nr(soft.map, 6, 60), 0);
 		do_in_softirq(test, SOFT_TRYLOCK_SHARED);
@@ -288,7 +288,7 @@ static void requests_in_softirq(struct kunit *test)
 	struct lockmap_entry *entry;
 
 	soft.map = lmtest_create_u64(test);
-	soft.key = key_of(5);
+	soft.key = 5;
 	soft.req.granted = soft_granted;
 	/* the key is new, then free */
 	for (unsigned int i = 0; i < 2; i++) {
@@ -336,10 +336,10 @@ static void unlock_in_softirq(struct lockmap_request *req, struct lockmap_entry 
 static void softirq_interrupts_grant(struct kunit *test)
 {
 	struct lockmap_entry *entry, *other;
-	u64 key = key_of(6);
+	u64 key = 6;
 
 	soft.map = lmtest_create_u64(test);
-	soft.key = key_of(5);
+	soft.key = 5;
 	other = hold_and_ask(test, false);
 	entry = lmtest_hold(test, soft.map, 6);
 	interrupted.test = test;
@@ -364,7 +364,7 @@ static void present_keys_in_softirq(struct kunit *test)
 	struct lockmap_entry *entry;
 
 	soft.map = lmtest_create_u64(test);
-	soft.key = key_of(5);
+	soft.key = 5;
 	entry = lmtest_hold(test, soft.map, 5);
 	soft.value = lockmap_entry_get_or_insert(entry, &(u64) { 3 });
 	lockmap_unlock(entry);
@@ -382,7 +382,7 @@ static void trylock_under_spinlock(struct kunit *test)
 	struct lockmap_entry *entry, *other;
 	struct lockmap_prealloc *pre;
 	struct lockmap_batch *batch;
-	u64 key = key_of(5), key6 = key_of(6);
+	u64 key = 5, key6 = 6;
 	int error[4];
 
 	spin_lock_bh(&spin);

@@ -75,7 +75,7 @@ static void holder_changes_value(struct kunit *test)
 static void insert_get_remove(struct kunit *test)
 {
 	struct lockmap *map = lmtest_create_u64(test);
-	u64 key = key_of(1), in = 10, old = 0;
+	u64 key = 1, in = 10, old = 0;
 	size_t len = sizeof(key);
 
 	KUNIT_EXPECT_EQ(test, lockmap_remove(map, &key, len, &old), -ENOENT);

@@ -143,7 +143,7 @@ static void other_signals_end_no_wait(struct kunit *test)
 static int lock_in_a_loop(struct worker *w)
 {
 	unsigned long *entered = w->arg;
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	lmtest_wait_at_gate(w);
 	while (!lmtest_must_stop(w)) {
@@ -194,7 +194,7 @@ static void no_waiter_starves(struct kunit *test)
 /* Hold the key for long, and lock it again at once. */
 static int lock_for_long(struct worker *w)
 {
-	u64 key = key_of(1), end;
+	u64 key = 1, end;
 
 	lmtest_wait_at_gate(w);
 	while (!lmtest_must_stop(w)) {
@@ -214,7 +214,7 @@ static int lock_for_long(struct worker *w)
 /* Lock the key, and leave it alone for a while. */
 static int lock_now_and_then(struct worker *w)
 {
-	u64 key = key_of(1);
+	u64 key = 1;
 
 	lmtest_wait_at_gate(w);
 	while (!lmtest_must_stop(w)) {

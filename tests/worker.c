@@ -227,7 +227,7 @@ void lmtest_expect_waiting(struct kunit *test, struct worker *w)
 
 static int run_op(struct worker *w)
 {
-	u64 key = key_of(w->key);
+	u64 key = w->key;
 
 	lmtest_about_to_wait(w);
 	return lmtest_do_op(w->map, w->op, &key, sizeof(key), w->timeout, &w->count);
